@@ -1,0 +1,310 @@
+"""What the user chose, as one frozen value, and the only reader of environment variables.
+
+Sources: OpenTelemetry "Environment Variable Specification", "OTLP Exporter Configuration" and
+"Semantic Conventions for GenAI".  Explicit arguments win over the environment.  A value of the
+environment that cannot be used is replaced by its default and named in ``Config.warnings``, as
+the specification asks; a wrong explicit argument raises ``ConfigError``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+from urllib.parse import unquote, urlsplit
+
+from kaizen_otel._environment import Environment, signal_of
+from kaizen_otel.errors import ConfigError
+
+Protocol = Literal["http/protobuf", "grpc"]
+Compression = Literal["none", "gzip"]
+Durability = Literal["durable", "delivered", "none"]
+OnFailure = Literal["continue", "wait", "block_action"]
+SpanStyle = Literal["single", "seed"]
+ExporterKind = Literal["native", "stock"]
+Vocabulary = Literal["default", "latest", "dup"]
+
+AUDIT_PORT: Final = 4319
+_DEFAULT_PORT: Final[Mapping[str, int]] = {"http/protobuf": 4318, "grpc": 4317}
+_MEBIBYTE: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointConfig:
+    """Where and how one signal is sent.
+
+    ``endpoint`` is the full URL for HTTP (``http://host:4318/v1/traces``) and ``http(s)://host:port``
+    for gRPC.  ``headers`` may hold secrets and are left out of ``repr``.
+    """
+
+    signal: str
+    protocol: Protocol = "http/protobuf"
+    endpoint: str = "http://localhost:4318/v1/traces"
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    timeout_ms: int = 10_000
+    compression: Compression = "none"
+    certificate: str | None = None
+    client_key: str | None = None
+    client_certificate: str | None = None
+    insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanLimits:
+    """Bounds on what one span may hold (OpenTelemetry SDK specification, "Span Limits")."""
+
+    attribute_count: int = 128
+    attribute_length: int | None = None
+    event_count: int = 128
+    link_count: int = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditConfig:
+    """Where audit records are kept until they are provably in the trail, and what a failure does."""
+
+    directory: Path
+    endpoint: EndpointConfig
+    durability: Durability = "durable"
+    on_failure: OnFailure = "continue"
+    bytes_max: int = 1024 * _MEBIBYTE
+    trail_directory: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything the pipeline of one process is built from."""
+
+    service_name: str | None
+    resource_attributes: Mapping[str, str]
+    disabled: bool
+    exporters: Mapping[str, str]
+    endpoints: Mapping[str, EndpointConfig]
+    sampler: str
+    sampler_argument: str
+    limits: SpanLimits
+    batch_size: int
+    interval_ms: int
+    metric_interval_ms: int
+    audit: AuditConfig
+    exporter: ExporterKind
+    span_style: SpanStyle
+    vocabulary: Vocabulary
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def from_environment(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        jaeger_host: str | None = None,
+        jaeger_port: int | None = None,
+    ) -> Config:
+        """Read the standard ``OTEL_*`` and our ``KAIZEN_OTEL_*`` variables.
+
+        ``jaeger_host`` and ``jaeger_port``, if one is given, select OTLP over gRPC to that place
+        for all signals; the missing half is ``localhost`` or 4317.  Raises ``ConfigError`` for a
+        wrong argument.
+        """
+        env = Environment(os.environ if environ is None else environ)
+        grpc_target = _jaeger_target(jaeger_host, jaeger_port)
+        endpoints = {s: _endpoint(env, s, grpc_target) for s in ("traces", "metrics", "logs")}
+        resource = _resource_attributes(env)
+        return cls(
+            service_name=env.text("OTEL_SERVICE_NAME") or resource.get("service.name"),
+            resource_attributes=resource,
+            disabled=env.boolean("OTEL_SDK_DISABLED"),
+            exporters={
+                s: env.choice(f"OTEL_{signal_of(s)}_EXPORTER", ("otlp", "none", "console"), "otlp")
+                for s in endpoints
+            },
+            endpoints=endpoints,
+            sampler=env.text("OTEL_TRACES_SAMPLER") or "parentbased_always_on",
+            sampler_argument=env.text("OTEL_TRACES_SAMPLER_ARG"),
+            limits=_limits(env),
+            batch_size=env.integer("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512, minimum=1),
+            interval_ms=env.integer("OTEL_BSP_SCHEDULE_DELAY", 1_000, minimum=1),
+            metric_interval_ms=env.integer("OTEL_METRIC_EXPORT_INTERVAL", 10_000, minimum=1),
+            audit=_audit(env, grpc_target),
+            exporter=env.choice("KAIZEN_OTEL_EXPORTER", ("native", "stock"), "native"),
+            span_style=env.choice("KAIZEN_OTEL_SPAN_STYLE", ("single", "seed"), "single"),
+            vocabulary=_vocabulary(env.text("OTEL_SEMCONV_STABILITY_OPT_IN")),
+            warnings=tuple(env.warnings),
+        )
+
+
+def content_capture(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether prompts and results may be put into spans; off unless the user asks for it.
+
+    Source: ``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`` of the GenAI conventions.
+    """
+    env = Environment(os.environ if environ is None else environ)
+    value = env.text("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT").upper()
+    return value in {"SPAN_ONLY", "SPAN_AND_EVENT", "TRUE"}
+
+
+def _jaeger_target(host: str | None, port: int | None) -> str | None:
+    if host is None and port is None:
+        return None
+    number = 4317 if port is None else port
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 < number < 65536:
+        message = f"jaeger_port is {port!r}, not a port number from 1 to 65535: pass for example 4317"
+        raise ConfigError(message)
+    name = "localhost" if host is None else host
+    if not isinstance(name, str) or not name.strip() or "/" in name:
+        message = f"jaeger_host is {host!r}, not a host name: pass for example 'localhost'"
+        raise ConfigError(message)
+    return f"http://{name}:{number}"
+
+
+def _endpoint(env: Environment, signal: str, grpc_target: str | None) -> EndpointConfig:
+    upper = signal_of(signal)
+
+    def name(suffix: str) -> str:
+        specific = f"OTEL_EXPORTER_OTLP_{upper}_{suffix}"
+        return specific if env.text(specific) else f"OTEL_EXPORTER_OTLP_{suffix}"
+
+    protocol: Protocol = "grpc" if grpc_target else _protocol(env, name("PROTOCOL"))
+    insecure = env.boolean(name("INSECURE"))
+    return EndpointConfig(
+        signal=signal,
+        protocol=protocol,
+        endpoint=grpc_target or _url(env, signal, upper, protocol, insecure=insecure),
+        headers=_headers(env, name("HEADERS")),
+        timeout_ms=env.integer(name("TIMEOUT"), 10_000, minimum=1),
+        compression=env.choice(name("COMPRESSION"), ("none", "gzip"), "none"),
+        certificate=env.text(name("CERTIFICATE")) or None,
+        client_key=env.text(name("CLIENT_KEY")) or None,
+        client_certificate=env.text(name("CLIENT_CERTIFICATE")) or None,
+        insecure=insecure,
+    )
+
+
+def _protocol(env: Environment, name: str) -> Protocol:
+    value = env.text(name)
+    if value == "http/json":
+        env.warn(f"{name}=http/json is not supported, http/protobuf is used")
+        return "http/protobuf"
+    return env.choice(name, ("http/protobuf", "grpc"), "http/protobuf")
+
+
+def _url(env: Environment, signal: str, upper: str, protocol: Protocol, *, insecure: bool) -> str:
+    specific_name, common_name = f"OTEL_EXPORTER_OTLP_{upper}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
+    specific, common = env.text(specific_name), env.text(common_name)
+    port = _DEFAULT_PORT[protocol]
+    text = specific or common or f"http://localhost:{port}"
+    used = specific_name if specific else common_name
+    if "://" not in text and protocol == "grpc":
+        text = f"{'http' if insecure else 'https'}://{text}"
+    if not _is_url(text):
+        env.warn(
+            f"{used}={text!r} is not a URL with http:// or https://, "
+            f"http://localhost:{port} is used: set {used} to for example http://localhost:{port}"
+        )
+        text, specific = f"http://localhost:{port}", ""
+    if protocol == "grpc":
+        parts = urlsplit(text)
+        return f"{parts.scheme}://{parts.netloc}" + ("" if parts.port else f":{port}")
+    # A signal's own endpoint is used as it is; the common one gets the signal's path
+    # (OTLP exporter specification, "Endpoint URLs for OTLP/HTTP").
+    if specific:
+        return text if urlsplit(text).path else text + "/"
+    return f"{text.rstrip('/')}/v1/{signal}"
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0
+
+
+def _headers(env: Environment, name: str) -> tuple[tuple[str, str], ...]:
+    pairs: list[tuple[str, str]] = []
+    for number, item in enumerate(filter(None, (p.strip() for p in env.text(name).split(","))), 1):
+        key, separator, value = item.partition("=")
+        key, value = unquote(key.strip()), unquote(value.strip())
+        # The value may be a secret, so the warning holds only the position.
+        if not separator or not _is_header(key, value):
+            env.warn(f"{name}: item {number} is not 'name=value', it is not sent: correct {name}")
+            continue
+        pairs.append((key.lower(), value))
+    return tuple(pairs)
+
+
+def _is_header(key: str, value: str) -> bool:
+    token = key.isascii() and bool(key) and all(c.isalnum() or c in "!#$%&'*+-.^_`|~" for c in key)
+    return token and value.isascii() and all(c.isprintable() for c in value)
+
+
+def _resource_attributes(env: Environment) -> dict[str, str]:
+    result: dict[str, str] = {}
+    for item in filter(None, (p.strip() for p in env.text("OTEL_RESOURCE_ATTRIBUTES").split(","))):
+        key, separator, value = item.partition("=")
+        if not separator or not key.strip():
+            env.warn("OTEL_RESOURCE_ATTRIBUTES holds an item that is not 'key=value', it is left out")
+            continue
+        result[unquote(key.strip())] = unquote(value.strip())
+    return result
+
+
+def _limits(env: Environment) -> SpanLimits:
+    count = env.integer("OTEL_ATTRIBUTE_COUNT_LIMIT", 128, minimum=0)
+    length = env.integer("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", -1, minimum=0)
+    length = env.integer("OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", length, minimum=0)
+    return SpanLimits(
+        attribute_count=env.integer("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", count, minimum=0),
+        attribute_length=None if length < 0 else length,
+        event_count=env.integer("OTEL_SPAN_EVENT_COUNT_LIMIT", 128, minimum=0),
+        link_count=env.integer("OTEL_SPAN_LINK_COUNT_LIMIT", 128, minimum=0),
+    )
+
+
+def _audit(env: Environment, grpc_target: str | None) -> AuditConfig:
+    common = env.text("OTEL_EXPORTER_OTLP_ENDPOINT")
+    base = common if common and _is_url(common) else grpc_target or "http://localhost:4318"
+    explicit = env.text("KAIZEN_OTEL_AUDIT_ENDPOINT")
+    parts = urlsplit(base)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    derived = f"{parts.scheme}://{host}:{AUDIT_PORT}"
+    if explicit and not _is_url(explicit):
+        env.warn(
+            f"KAIZEN_OTEL_AUDIT_ENDPOINT={explicit!r} is not a URL, {derived} is used: "
+            f"set it to for example http://localhost:{AUDIT_PORT}"
+        )
+        explicit = ""
+    url = explicit or derived
+    logs = _endpoint(env, "logs", None)
+    state = env.text("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    trail = env.text("KAIZEN_OTEL_AUDIT_DIR")
+    return AuditConfig(
+        directory=Path(env.text("KAIZEN_OTEL_SPOOL_DIR") or Path(state, "kaizen-otel", "spool")),
+        endpoint=EndpointConfig(
+            signal="logs",
+            protocol="http/protobuf",
+            endpoint=url if urlsplit(url).path.strip("/") else f"{url.rstrip('/')}/v1/logs",
+            headers=logs.headers,
+            timeout_ms=logs.timeout_ms,
+            compression=logs.compression,
+            certificate=logs.certificate,
+            client_key=logs.client_key,
+            client_certificate=logs.client_certificate,
+        ),
+        durability=env.choice("KAIZEN_OTEL_DURABILITY", ("durable", "delivered", "none"), "durable"),
+        on_failure=env.choice(
+            "KAIZEN_OTEL_ON_FAILURE", ("continue", "wait", "block_action"), "continue"
+        ),
+        bytes_max=env.integer("KAIZEN_OTEL_SPOOL_BYTES_MAX", 1024 * _MEBIBYTE, minimum=_MEBIBYTE),
+        trail_directory=Path(trail) if trail else None,
+    )
+
+
+def _vocabulary(text: str) -> Vocabulary:
+    chosen = {part.strip() for part in text.split(",")}
+    if "gen_ai_latest_experimental/dup" in chosen:
+        return "dup"
+    return "latest" if "gen_ai_latest_experimental" in chosen else "default"
