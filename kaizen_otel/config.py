@@ -145,12 +145,14 @@ def content_capture(environ: Mapping[str, str] | None = None) -> bool:
     return value in {"SPAN_ONLY", "SPAN_AND_EVENT", "TRUE"}
 
 
-def _jaeger_target(host: str | None, port: int | None) -> str | None:
+def _jaeger_target(host: object, port: object) -> str | None:
     if host is None and port is None:
         return None
     number = 4317 if port is None else port
     if isinstance(number, bool) or not isinstance(number, int) or not 0 < number < 65536:
-        message = f"jaeger_port is {port!r}, not a port number from 1 to 65535: pass for example 4317"
+        message = (
+            f"jaeger_port is {port!r}, not a port number from 1 to 65535: pass for example 4317"
+        )
         raise ConfigError(message)
     name = "localhost" if host is None else host
     if not isinstance(name, str) or not name.strip() or "/" in name:
@@ -191,7 +193,10 @@ def _protocol(env: Environment, name: str) -> Protocol:
 
 
 def _url(env: Environment, signal: str, upper: str, protocol: Protocol, *, insecure: bool) -> str:
-    specific_name, common_name = f"OTEL_EXPORTER_OTLP_{upper}_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
+    specific_name, common_name = (
+        f"OTEL_EXPORTER_OTLP_{upper}_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+    )
     specific, common = env.text(specific_name), env.text(common_name)
     port = _DEFAULT_PORT[protocol]
     text = specific or common or f"http://localhost:{port}"
@@ -246,7 +251,9 @@ def _resource_attributes(env: Environment) -> dict[str, str]:
     for item in filter(None, (p.strip() for p in env.text("OTEL_RESOURCE_ATTRIBUTES").split(","))):
         key, separator, value = item.partition("=")
         if not separator or not key.strip():
-            env.warn("OTEL_RESOURCE_ATTRIBUTES holds an item that is not 'key=value', it is left out")
+            env.warn(
+                "OTEL_RESOURCE_ATTRIBUTES holds an item that is not 'key=value', it is left out"
+            )
             continue
         result[unquote(key.strip())] = unquote(value.strip())
     return result
@@ -294,7 +301,9 @@ def _audit(env: Environment, grpc_target: str | None) -> AuditConfig:
             client_key=logs.client_key,
             client_certificate=logs.client_certificate,
         ),
-        durability=env.choice("KAIZEN_OTEL_DURABILITY", ("durable", "delivered", "none"), "durable"),
+        durability=env.choice(
+            "KAIZEN_OTEL_DURABILITY", ("durable", "delivered", "none"), "durable"
+        ),
         on_failure=env.choice(
             "KAIZEN_OTEL_ON_FAILURE", ("continue", "wait", "block_action"), "continue"
         ),
