@@ -3,7 +3,6 @@
 Everything else takes these objects by keyword, so that tests can pass a clock that they turn
 and a disk that fails on the k-th call.
 """
-# ruff: noqa: PTH - each disk operation is one system call on a string, so that it can be counted
 
 from __future__ import annotations
 
@@ -204,7 +203,7 @@ class OsFilesystem:
                 "the agent on Linux, macOS or WSL"
             )
             raise PlatformError(message)
-        import fcntl  # noqa: PLC0415 - absent on Windows
+        import fcntl  # absent on Windows
 
         self._flock = fcntl.flock
         self._lock_flags = fcntl.LOCK_EX | fcntl.LOCK_NB
