@@ -1,0 +1,116 @@
+"""Every target of the Makefile: ``python .ci/tasks.py TARGET``.  Standard library only."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import setup
+import stages
+from common import BUILD, ROOT, environment, say, tool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+HELP = """\
+make demo        one real agent run through a real Collector, printed from what arrived
+                 (STACK=full: Jaeger, Prometheus, OpenSearch; MODEL=openai: a real model)
+make test        set up everything, then every check and test; a summary at the end
+make check       format, lint, types, import contracts, limits: seconds
+make unit | property | crash | contract | chart        tests that need no other program
+make collector | backends | containers | e2e           tests with real programs
+make docs        the documentation, into build/docs
+make changelog   what the next release's entry will say
+make setup       only the virtual environment
+make clean       remove .venv and build; the user's cache folder stays
+
+CACHE=dir        keep all that is downloaded or built in dir (an empty one proves the cold path)
+ARGS="..."       more arguments for pytest\
+"""
+
+
+def _call(command: Sequence[str]) -> int:
+    return subprocess.run(command, cwd=ROOT, env=environment(), check=False).returncode
+
+
+def _demo() -> int:
+    if code := setup.setup("demo"):
+        return code
+    command = [tool("kaizen-otel"), "demo"]
+    for option in ("stack", "model"):
+        if value := os.environ.get(option.upper(), "").strip():
+            command += [f"--{option}", value]
+    return _call(command)
+
+
+def _check() -> int:
+    if code := setup.setup("test"):
+        return code
+    results = stages.run_checks()
+    stages.print_table(results)
+    return int(any(result.failed for result in results))
+
+
+def _tests(name: str) -> int:
+    if code := setup.setup("test"):
+        return code
+    command = [*stages.pytest_command(name), *shlex.split(os.environ.get("ARGS", ""))]
+    return _call(command)
+
+
+def _test() -> int:
+    return setup.setup("test") or stages.run_all()
+
+
+def _docs() -> int:
+    return setup.setup("test") or _call(stages.DOCS)
+
+
+def _changelog() -> int:
+    return setup.setup("test") or _call([tool("towncrier"), "build", "--draft"])
+
+
+def _clean() -> int:
+    for folder in (ROOT / ".venv", BUILD, ROOT / "dist"):
+        shutil.rmtree(folder, ignore_errors=True)
+    for name in (".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"):
+        shutil.rmtree(ROOT / name, ignore_errors=True)
+    say("removed .venv, build, dist and the tools' caches")
+    return 0
+
+
+def _help() -> int:
+    say(HELP)
+    return 0
+
+
+TARGETS: dict[str, Callable[[], int]] = {
+    "setup": lambda: setup.setup("test"),
+    "demo": _demo,
+    "test": _test,
+    "check": _check,
+    "docs": _docs,
+    "changelog": _changelog,
+    "clean": _clean,
+    "help": _help,
+    **{name: (lambda name=name: _tests(name)) for name in stages.TEST_FOLDERS},
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one target; its exit code."""
+    if len(arguments) != 1 or arguments[0] not in TARGETS:
+        say(HELP)
+        return 2
+    try:
+        return TARGETS[arguments[0]]()
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
