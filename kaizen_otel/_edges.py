@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import random
-import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
 from kaizen_otel.errors import PlatformError
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
 
@@ -98,6 +98,16 @@ class RandomIds:
     def fraction(self) -> float:
         """A number in [0, 1)."""
         return self._random.random()
+
+
+_ids: RandomIds | None = None
+
+
+def shared_ids() -> RandomIds:
+    """The process's generator: a second one would be seeded again at every fork for ever."""
+    global _ids  # noqa: PLW0603
+    _ids = _ids or RandomIds()
+    return _ids
 
 
 def at_fork(after_in_child: Callable[[], None]) -> None:

@@ -9,14 +9,16 @@ the specification asks; a wrong explicit argument raises ``ConfigError``.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import unquote, urlsplit
 
 from kaizen_otel._environment import Environment, signal_of
 from kaizen_otel.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Protocol = Literal["http/protobuf", "grpc"]
 Compression = Literal["none", "gzip"]

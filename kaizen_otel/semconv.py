@@ -9,6 +9,7 @@ own are only under ``kaizen.*``.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -73,6 +74,8 @@ EVENT_MEMORY_READ: Final = "kaizen.memory.read"
 EVENT_MEMORY_WRITE: Final = "kaizen.memory.write"
 EVENT_CHECKPOINT_SAVE: Final = "kaizen.checkpoint.save"
 EVENT_INTERRUPT: Final = "kaizen.interrupt"
+
+_CODE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,79}")
 
 SpanKind = Literal[1, 2, 3, 4, 5]
 INTERNAL: Final[SpanKind] = 1
@@ -324,18 +327,19 @@ def span_name(rule: OperationRule, target: str | None) -> str:
     return f"{rule.operation} {target}" if target else rule.operation
 
 
-def error_type(error: BaseException | str) -> str:
-    """``error.type`` of an exception or of a short code (semantic conventions, "Recording errors").
-
-    Built-in exceptions are named without their module, so that the value equals
-    ``exception.type``; a time-out is ``timeout``.
-    """
-    if isinstance(error, str):
-        return (
-            error if error and len(error) <= 80 and not any(map(str.isspace, error)) else "_OTHER"
-        )
-    if isinstance(error, TimeoutError):
-        return "timeout"
+def exception_type(error: BaseException) -> str:
+    """``exception.type``: the qualified name, without a module for built-in exceptions."""
     kind = type(error)
     module = kind.__module__
     return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
+
+
+def error_type(error: BaseException | str) -> str:
+    """``error.type`` of an exception or of a short code (semantic conventions, "Recording errors").
+
+    The value equals ``exception.type``, except that a time-out is ``timeout`` and a text that is
+    no code is ``_OTHER``.
+    """
+    if isinstance(error, str):
+        return error if _CODE.fullmatch(error) else "_OTHER"
+    return "timeout" if isinstance(error, TimeoutError) else exception_type(error)

@@ -1,0 +1,226 @@
+"""The one pipeline of a process: everything between the managers and the transports."""
+
+from __future__ import annotations
+
+import atexit
+import uuid
+import weakref
+from typing import TYPE_CHECKING, Final
+
+from kaizen_otel import semconv
+from kaizen_otel._edges import SystemClock, at_fork, shared_ids
+from kaizen_otel._export import SIGNALS
+from kaizen_otel._export.buffer import Item, Ledger
+from kaizen_otel._export.exporter import Exporter
+from kaizen_otel._otlp.common import encode_resource
+from kaizen_otel._redaction import Redactor
+from kaizen_otel._resource import SCOPE, resource_attributes
+from kaizen_otel._warn import RateLimitedWarnings
+from kaizen_otel.logs import LogBackend, LoggingManager
+from kaizen_otel.metrics import MetricsManager
+from kaizen_otel.traces import Sampler, SpanSettings
+from kaizen_otel.tracing import TracingBackend, TracingManager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from kaizen_otel._edges import Clock, Ids
+    from kaizen_otel._export import Signal, Transport
+    from kaizen_otel.audit_trail import AuditTrailManager
+    from kaizen_otel.config import Config
+
+_EXIT_TIMEOUT_MS: Final = 2_000
+
+
+def _nowhere(data: bytes) -> None:
+    """Take an item of a signal that the user switched off."""
+
+
+class Service:
+    """One service name of this process: its resource and its managers."""
+
+    def __init__(self, name: str, pipeline: Pipeline) -> None:
+        self.name = name
+        self._pipeline = pipeline
+        self.resource = pipeline.encode_resource(name)
+        self.metrics = MetricsManager(time_ns=pipeline.clock.time_ns)
+        self.tracing = TracingManager(name, backend=pipeline.tracing_backend(self.sink("traces")))
+        self.silent_tracing = TracingManager(name, backend=pipeline.tracing_backend(None))
+        self.logging = LoggingManager(self.log_backend())
+
+    def sink(self, signal: Signal) -> Callable[[bytes], object] | None:
+        """What takes one encoded item of the signal; None if the user switched it off."""
+        if signal not in self._pipeline.sent:
+            return None
+        offer, schema_url = self._pipeline.exporter.offer, self._pipeline.schema_url
+        return lambda data: offer(signal, Item(self.resource, SCOPE, schema_url, data, 1))
+
+    def log_backend(self) -> LogBackend:
+        """What a logging manager of this service works with."""
+        return LogBackend(
+            sink=self.sink("logs") or _nowhere,
+            redactor=self._pipeline.redactor,
+            time_ns=self._pipeline.clock.time_ns,
+        )
+
+    def after_fork(self) -> None:
+        """Take a new identity in a forked child."""
+        self.resource = self._pipeline.encode_resource(self.name)
+        self.metrics.after_fork()
+
+
+class Pipeline:
+    """Exporter, ledger, services and audit trail of this process.
+
+    ``transports`` replaces those of ``config`` (tests, the console).
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        transports: Mapping[Signal, Transport] | None = None,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+    ) -> None:
+        self.config = config
+        self.clock: Clock = clock or SystemClock()
+        self.ids: Ids = ids or shared_ids()
+        self.warn = RateLimitedWarnings()
+        self.redactor = Redactor()
+        self.ledger = Ledger()
+        self.sent = frozenset(
+            s for s in SIGNALS if not config.disabled and config.exporters[s] != "none"
+        )
+        self.schema_url = (
+            semconv.SCHEMA_URL_LATEST if config.vocabulary == "latest" else semconv.SCHEMA_URL
+        )
+        self.instance_id = str(uuid.uuid4())
+        self.services: dict[str, Service] = {}
+        self.sampler = Sampler(config.sampler, config.sampler_argument, warn=self.warn)
+        self.exporter = Exporter(
+            transports=self._transports() if transports is None else transports,
+            ledger=self.ledger,
+            clock=self.clock,
+            ids_random=self.ids.fraction,
+            batch_size=config.batch_size,
+            interval_ms=config.interval_ms,
+            metric_interval_ms=config.metric_interval_ms,
+            collect=self.collect if "metrics" in self.sent else None,
+            warn=self.warn,
+        )
+        self._audit: AuditTrailManager | None = None
+        self._closed = False
+        for text in config.warnings:
+            self.warn(text)
+        reference = weakref.ref(self)
+        at_fork(lambda: _after_fork(reference))
+        self._at_exit = lambda: _at_exit(reference)
+        atexit.register(self._at_exit)
+
+    def _transports(self) -> dict[Signal, Transport]:
+        from kaizen_otel._console import ConsoleTransport
+        from kaizen_otel._export.transports import open_transport
+
+        console: ConsoleTransport | None = None
+        found: dict[Signal, Transport] = {}
+        for signal in self.sent:
+            if self.config.exporters[signal] == "console":
+                console = console or ConsoleTransport()
+                found[signal] = console
+            elif self.config.exporter == "stock":
+                from kaizen_otel._sdk import stock_transport
+
+                found[signal] = stock_transport(self.config.endpoints[signal])
+            else:
+                found[signal] = open_transport(self.config.endpoints[signal], clock=self.clock)
+        return found
+
+    def encode_resource(self, service_name: str) -> bytes:
+        """The encoded Resource of one service of this process."""
+        return encode_resource(
+            resource_attributes(service_name, self.instance_id, self.config.resource_attributes)
+        )
+
+    def service(self, name: str) -> Service:
+        """The service of that name, made on first use."""
+        found = self.services.get(name)
+        return found or self.services.setdefault(name, Service(name, self))
+
+    def audit(self, service_name: str) -> AuditTrailManager:
+        """The process's audit trail; its resource names the service that asked first."""
+        if self._audit is None:
+            from kaizen_otel.audit_trail import AuditTrailManager
+
+            self._audit = AuditTrailManager(
+                config=self.config.audit,
+                resource=self.encode_resource(service_name),
+                clock=self.clock,
+                ids=self.ids,
+            )
+        return self._audit
+
+    def tracing_backend(self, sink: Callable[[bytes], object] | None) -> TracingBackend:
+        """What a tracing manager of this pipeline works with."""
+        return TracingBackend(
+            settings=SpanSettings(
+                sink=sink,
+                limits=self.config.limits,
+                redactor=self.redactor,
+                time_ns=self.clock.time_ns,
+            ),
+            sampler=self.sampler,
+            ids=self.ids,
+            flush=self.exporter.flush,
+            shutdown=self.exporter.flush,
+            seed_style=self.config.span_style == "seed",
+            warn=self.warn,
+        )
+
+    def collect(self) -> Iterable[Item]:
+        """Every service's metrics, encoded."""
+        for service in tuple(self.services.values()):
+            for data, count in service.metrics.collect():
+                yield Item(service.resource, SCOPE, self.schema_url, data, count)
+
+    def flush(self, timeout_ms: int) -> bool:
+        """Send all telemetry and ship all audit records, within the time; True if all arrived."""
+        deadline_ns = self.clock.monotonic_ns() + timeout_ms * 1_000_000
+        sent = self.exporter.flush(timeout_ms)
+        if self._audit is None:
+            return sent
+        left_ms = max((deadline_ns - self.clock.monotonic_ns()) // 1_000_000, 0)
+        return self._audit.flush(left_ms) and sent
+
+    def shutdown(self, timeout_ms: int) -> bool:
+        """Flush and stop.  Audit records that did not arrive stay in the spool."""
+        if self._closed:
+            return True
+        self._closed = True
+        atexit.unregister(self._at_exit)
+        deadline_ns = self.clock.monotonic_ns() + timeout_ms * 1_000_000
+        sent = self.exporter.shutdown(timeout_ms)
+        if self._audit is not None:
+            left_ms = max((deadline_ns - self.clock.monotonic_ns()) // 1_000_000, 0)
+            sent = self._audit.shutdown(left_ms) and sent
+        if any(one.dropped for one in self.ledger.snapshot().signals.values()):
+            self.warn(f"telemetry was dropped: {self.ledger.snapshot().line()}")
+        return sent
+
+    def after_fork(self) -> None:
+        """Give a forked child its own identity and an empty state."""
+        self.instance_id = str(uuid.uuid4())
+        for service in self.services.values():
+            service.after_fork()
+
+
+def _after_fork(reference: weakref.ref[Pipeline]) -> None:
+    pipeline = reference()
+    if pipeline is not None:
+        pipeline.after_fork()
+
+
+def _at_exit(reference: weakref.ref[Pipeline]) -> None:
+    pipeline = reference()
+    if pipeline is not None:
+        pipeline.shutdown(_EXIT_TIMEOUT_MS)

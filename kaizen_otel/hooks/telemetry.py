@@ -1,0 +1,290 @@
+"""The built-in hook: hook events become operations, correlated by us.
+
+Kaizen gives every event a new trace id, so pairing by it never works; what pairs a PRE with its
+POST here is the run (its trace id if the caller hands the same one to all events, else the
+agent), the event pair, the tool or model, and a call id where there is one.  Two calls of one
+tool without call ids are paired in the order in which they began.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from kaizen_otel import semconv
+from kaizen_otel.errors import ConfigError
+from kaizen_otel.hook_types import HookEvent, HookResult, event_value
+from kaizen_otel.hooks.operations import OpenOperations, Operations, SignalSet
+from kaizen_otel.tracing import hook_attributes, trace_id_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kaizen_otel.hook_types import AnyEvent, HookContext
+    from kaizen_otel.tracing import TracingManager
+
+_OPERATIONS: Final = {
+    "agent_loop": "invoke_agent",
+    "tool_use": "execute_tool",
+    "llm_call": "chat",
+    "memory_load": "search_memory",
+    "memory_save": "upsert_memory",
+    "memory_write": "upsert_memory",
+    "specialist_invoke": "invoke_agent",
+    "plan_generation": "plan",
+    "checkpoint_save": semconv.EVENT_CHECKPOINT_SAVE,
+    "permission_check": "kaizen.permission.check",
+    "interrupt": semconv.EVENT_INTERRUPT,
+}
+_TARGETS: Final = {"tool_use": "tool_name", "llm_call": "model", "specialist_invoke": "specialist"}
+_LOOP: Final = "agent_loop"
+_Key = tuple[Hashable, ...]
+
+
+class TelemetryHook:
+    """Turns every hook event into spans, metrics, logs and audit records.
+
+    Register it on our ``HookManager`` or on Kaizen's own.  ``events_to_trace`` limits it to
+    those events (their names or ``HookEvent`` members); naming one of a pair is naming both.
+    """
+
+    name: ClassVar[str] = "telemetry_hook"
+
+    def __init__(
+        self, operations: Operations, events_to_trace: Sequence[AnyEvent] | None = None
+    ) -> None:
+        self.operations = operations
+        self._filter = _pairs_of(events_to_trace)
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        # Operations under way by pairing key, oldest first.
+        self._under_way: dict[_Key, list[Hashable]] = {}
+        self._loops: dict[Hashable, list[Hashable]] = {}
+
+    @property
+    def events(self) -> list[object]:
+        """The events to be registered for: Kaizen's own members where Kaizen is loaded."""
+        return list(_kaizen_events() or HookEvent)
+
+    async def handle(self, context: HookContext) -> HookResult:
+        """React to one event; never raises."""
+        return self.on_event(context)
+
+    def on_event(self, context: HookContext) -> HookResult:
+        """``handle`` for synchronous callers."""
+        event = event_value(context.event_type)
+        phase, pair = _split(event)
+        if self._filter is not None and pair not in self._filter:
+            return _result({"span_created": False, "reason": "event_filtered"})
+        if phase == "pre":
+            return self._begin(context, pair)
+        if phase == "post":
+            return self._end(context, pair)
+        run = self._run(context)
+        self.operations.event(event, hook_attributes(context), parent_id=self._loop_of(run))
+        return _result({"span_created": False, "event": event})
+
+    def _run(self, context: HookContext) -> Hashable:
+        # One run is one trace id that several events share; Kaizen's own never repeat, so the
+        # agent stands for its run as soon as no loop is open under the event's trace id.
+        trace_id = context.trace_id
+        with self._lock:
+            if trace_id and (trace_id in self._loops or not self._loops.get(context.agent_id)):
+                return trace_id
+        return context.agent_id
+
+    def _loop_of(self, run: Hashable) -> Hashable | None:
+        with self._lock:
+            loops = self._loops.get(run)
+            return loops[-1] if loops else None
+
+    def _begin(self, context: HookContext, pair: str) -> HookResult:
+        run = self._run(context)
+        key = (run, pair, *_identity(context, pair))
+        number = ("hook", id(self), next(self._numbers))
+        target = context.data.get(_TARGETS.get(pair, ""))
+        name = target if isinstance(target, str) else None
+        if pair == _LOOP:
+            name = _agent_name(context)
+        span = self.operations.begin(
+            _OPERATIONS.get(pair, pair),
+            number,
+            self._loop_of(run),
+            hook_attributes(context),
+            name=name,
+            trace_id=trace_id_of(context.trace_id),
+        )
+        with self._lock:
+            self._under_way.setdefault(key, []).append(number)
+            if pair == _LOOP:
+                # A run without a shared trace id is found by its agent.
+                for owner in {run, context.agent_id}:
+                    self._loops.setdefault(owner, []).append(number)
+        return _result(
+            {
+                "span_created": True,
+                "span_name": span.name,
+                "span_id": span.span_id.hex(),
+                "trace_id": span.trace_id.hex(),
+                "agent_id": context.agent_id,
+            }
+        )
+
+    def _end(self, context: HookContext, pair: str) -> HookResult:
+        number = self._take(context, pair)
+        attributes, error = hook_attributes(context), _error(context)
+        if number is None:
+            # A POST whose PRE was never seen: a span without a length, counted as a fault.
+            self.operations.end(("hook", id(self), "unseen"))
+            created = ("hook", id(self), next(self._numbers))
+            target = context.data.get(_TARGETS.get(pair, ""))
+            span = self.operations.begin(
+                _OPERATIONS.get(pair, pair),
+                created,
+                self._loop_of(self._run(context)),
+                attributes,
+                name=target if isinstance(target, str) else None,
+                trace_id=trace_id_of(context.trace_id),
+            )
+            self.operations.end(created, error=error)
+            return _result({"span_created": True, "span_name": span.name, "orphan": True})
+        span_or_none = self.operations.span(number)
+        if pair == _LOOP:
+            self.operations.abandon(number, "orphaned")
+            self._forget(number)
+        self.operations.end(number, attributes, error)
+        if span_or_none is None:
+            return _result({"span_updated": False})
+        return _result(
+            {
+                "span_updated": True,
+                "span_name": span_or_none.name,
+                "span_id": span_or_none.span_id.hex(),
+                "trace_id": span_or_none.trace_id.hex(),
+                "agent_id": context.agent_id,
+                "duration_ms": span_or_none.duration_ns / 1e6,
+            }
+        )
+
+    def _take(self, context: HookContext, pair: str) -> Hashable | None:
+        run = self._run(context)
+        identity = _identity(context, pair)
+        with self._lock:
+            for owner in dict.fromkeys((run, context.trace_id, context.agent_id)):
+                waiting = self._under_way.get((owner, pair, *identity))
+                if waiting:
+                    number = waiting.pop(0)
+                    if not waiting:
+                        del self._under_way[owner, pair, *identity]
+                    if pair == _LOOP:
+                        for loops in self._loops.values():
+                            if number in loops:
+                                loops.remove(number)
+                        self._loops = {k: v for k, v in self._loops.items() if v}
+                    return number
+        return None
+
+    def _forget(self, loop: Hashable) -> None:
+        # What the loop abandoned is no longer open and must not pair with a later POST.
+        del loop
+        with self._lock:
+            open_ = self.operations.is_open
+            kept = {k: [n for n in v if open_(n)] for k, v in self._under_way.items()}
+            self._under_way = {k: v for k, v in kept.items() if v}
+
+
+class TracingHook(TelemetryHook):
+    """The seed's name: a telemetry hook that only traces, over one ``TracingManager``."""
+
+    name: ClassVar[str] = "tracing_hook"
+
+    def __init__(
+        self,
+        tracing_manager: TracingManager,
+        events_to_trace: Sequence[AnyEvent] | None = None,
+    ) -> None:
+        self.tracing_manager = tracing_manager
+        self.events_to_trace = list(events_to_trace or ())
+        super().__init__(
+            Operations(
+                SignalSet(
+                    tracing=tracing_manager,
+                    ids=tracing_manager.ids,
+                    seed_style=tracing_manager.seed_style,
+                    warn=tracing_manager.warn,
+                ),
+                OpenOperations(),
+            ),
+            events_to_trace,
+        )
+
+
+def _pairs_of(events: Sequence[AnyEvent] | None) -> frozenset[str] | None:
+    if not events:
+        return None
+    pairs: set[str] = set()
+    for event in events:
+        try:
+            value = event_value(event)
+        except ValueError as error:
+            raise ConfigError(f"events_to_trace: {error}") from error
+        phase, pair = _split(value)
+        if not phase and pair not in _OPERATIONS and "." not in pair:
+            raise ConfigError(
+                f"events_to_trace: {value!r} is no event: use names such as 'pre_tool_use' or "
+                "HookEvent.custom('billing.checked')"
+            )
+        pairs.add(pair)
+    return frozenset(pairs)
+
+
+def _split(event: str) -> tuple[str, str]:
+    for phase in ("pre", "post"):
+        if event.startswith(f"{phase}_"):
+            return phase, event.removeprefix(f"{phase}_")
+    return "", event
+
+
+def _identity(context: HookContext, pair: str) -> tuple[Hashable, ...]:
+    found: list[Hashable] = []
+    target = context.data.get(_TARGETS.get(pair, ""))
+    if isinstance(target, str):
+        found.append(target)
+    for key in ("tool_call_id", "call_id"):
+        value = context.data.get(key) or context.metadata.get(key)
+        if isinstance(value, str | int):
+            found.append(("call", value))
+            break
+    return tuple(found)
+
+
+def _agent_name(context: HookContext) -> str | None:
+    name = context.data.get("agent_name") or context.metadata.get("agent_name")
+    if isinstance(name, str) and name:
+        return name
+    # Kaizen's default id is an address: it may be no name, for names become metric attributes.
+    agent_id = context.agent_id
+    return None if agent_id.removeprefix("agent_").isdigit() else agent_id or None
+
+
+def _error(context: HookContext) -> str | BaseException | None:
+    error = context.data.get("error") or context.data.get("exception")
+    if isinstance(error, BaseException):
+        return error
+    kind = context.data.get("error_type")
+    if error or context.data.get("success") is False:
+        return kind if isinstance(kind, str) and kind else "_OTHER"
+    return None
+
+
+def _result(data: dict[str, object]) -> HookResult:
+    return HookResult(success=True, data=data)
+
+
+def _kaizen_events() -> list[object]:
+    import sys
+
+    module = sys.modules.get("kaizen.core.autonomy.hooks.types")
+    return list(module.HookEvent) if module is not None else []

@@ -1,0 +1,331 @@
+"""Spans: a light span of the OpenTelemetry API's class, samplers, and the tracing manager.
+
+A span here is encoded when it ends and handed to the exporter as bytes; no SDK object is made.
+It is an ``opentelemetry.trace.Span``, so it can be the current span and others nest under it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry import trace
+from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
+
+from kaizen_otel import semconv
+from kaizen_otel._otlp.traces import encode_span
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import TraceState
+    from opentelemetry.util.types import Attributes, AttributeValue
+
+    from kaizen_otel._redaction import Redactor
+    from kaizen_otel.config import SpanLimits
+
+_SAMPLED: Final = 0x01
+# Bits 8 and 9 of Span.flags say whether the parent is remote (trace.proto, SpanFlags).
+_HAS_IS_REMOTE: Final = 0x100
+_IS_REMOTE: Final = 0x200
+_EMPTY: Final[Mapping[str, object]] = {}
+
+
+class SpanSettings:
+    """What all spans of one resource share: where they go, their limits, their clock."""
+
+    __slots__ = ("limits", "redactor", "sink", "time_ns")
+
+    def __init__(
+        self,
+        *,
+        sink: Callable[[bytes], object] | None,
+        limits: SpanLimits,
+        redactor: Redactor,
+        time_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """``sink`` takes one encoded span; None keeps the span to itself (tracing is off)."""
+        self.sink = sink
+        self.limits = limits
+        self.redactor = redactor
+        self.time_ns = time_ns
+
+
+class Span(trace.Span):
+    """One unit of work.  All methods are safe after ``end`` and then do nothing."""
+
+    __slots__ = (
+        "_attributes",
+        "_context",
+        "_dropped",
+        "_ended",
+        "_events",
+        "_links",
+        "_settings",
+        "_status",
+        "end_ns",
+        "flags",
+        "kind",
+        "name",
+        "parent_remote",
+        "parent_span_id",
+        "span_id",
+        "start_ns",
+        "trace_id",
+        "trace_state",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        settings: SpanSettings,
+        *,
+        trace_id: bytes,
+        span_id: bytes,
+        parent_span_id: bytes = b"",
+        parent_remote: bool = False,
+        kind: int = semconv.INTERNAL,
+        sampled: bool = True,
+        trace_state: TraceState | None = None,
+        start_ns: int | None = None,
+        attributes: Mapping[str, object] = _EMPTY,
+        links: Sequence[tuple[SpanContext, Mapping[str, object]]] = (),
+    ) -> None:
+        self._settings = settings
+        self.name = name
+        self.trace_id = trace_id
+        self.span_id = span_id
+        self.parent_span_id = parent_span_id
+        self.parent_remote = parent_remote
+        self.kind = kind
+        self.flags = _SAMPLED if sampled else 0
+        self.trace_state = trace_state
+        self._attributes: dict[str, object] = {}
+        self._events: list[tuple[int, str, Mapping[str, object]]] = []
+        self._links = list(links[: settings.limits.link_count])
+        self._status: tuple[int, str] = (0, "")
+        # Dropped for the limits: attributes, events, links.
+        self._dropped = [0, 0, len(links) - len(self._links)]
+        self._context: SpanContext | None = None
+        self._ended = False
+        self.end_ns: int | None = None
+        self.start_ns = settings.time_ns() if start_ns is None else start_ns
+        for key, value in attributes.items():
+            self._set(key, value)
+
+    def _set(self, key: str, value: object) -> None:
+        attributes = self._attributes
+        limits = self._settings.limits
+        if key not in attributes and len(attributes) >= limits.attribute_count:
+            self._dropped[0] += 1
+            return
+        if isinstance(value, str) and limits.attribute_length is not None:
+            value = value[: limits.attribute_length]
+        attributes[key] = value
+
+    @property
+    def attributes(self) -> Mapping[str, object]:
+        """The attributes as they stand; read only by convention."""
+        return self._attributes
+
+    @property
+    def status(self) -> tuple[int, str]:
+        """Status code (0 unset, 1 ok, 2 error) and description."""
+        return self._status
+
+    @property
+    def duration_ns(self) -> int:
+        """Nanoseconds from start to end, or to now while it runs."""
+        end_ns = self.end_ns
+        return (self._settings.time_ns() if end_ns is None else end_ns) - self.start_ns
+
+    def get_span_context(self) -> SpanContext:
+        """The identity of this span, built on first use."""
+        if self._context is None:
+            self._context = SpanContext(
+                int.from_bytes(self.trace_id, "big"),
+                int.from_bytes(self.span_id, "big"),
+                is_remote=False,
+                trace_flags=TraceFlags(self.flags),
+                trace_state=self.trace_state,
+            )
+        return self._context
+
+    def is_recording(self) -> bool:
+        """True until ``end``, if the span is sampled."""
+        return not self._ended and bool(self.flags & _SAMPLED)
+
+    def set_attribute(self, key: str, value: AttributeValue | object) -> None:
+        """Set one attribute; one over the limit is counted as dropped in the span itself."""
+        if not self._ended and value is not None:
+            self._set(key, value)
+
+    def set_attributes(
+        self, attributes: Mapping[str, AttributeValue] | Mapping[str, object]
+    ) -> None:
+        """Set several attributes."""
+        for key, value in attributes.items():
+            self.set_attribute(key, value)
+
+    def add_event(
+        self, name: str, attributes: Attributes | Mapping[str, object] = None,
+        timestamp: int | None = None,
+    ) -> None:  # fmt: skip
+        """Add an event at ``timestamp`` (ns since the epoch) or now."""
+        if self._ended:
+            return
+        if len(self._events) >= self._settings.limits.event_count:
+            self._dropped[1] += 1
+            return
+        at_ns = self._settings.time_ns() if timestamp is None else timestamp
+        self._events.append((at_ns, name, dict(attributes or _EMPTY)))
+
+    def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
+        """Link another span."""
+        if self._ended:
+            return
+        if len(self._links) >= self._settings.limits.link_count:
+            self._dropped[2] += 1
+            return
+        self._links.append((context, dict(attributes or _EMPTY)))
+
+    def update_name(self, name: str) -> None:
+        """Rename the span."""
+        if not self._ended:
+            self.name = name
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """Set the status; OK is final and UNSET is ignored (Trace API, "Set Status")."""
+        if isinstance(status, Status):
+            code, text = status.status_code, status.description
+        else:
+            code, text = status, description
+        if self._ended or self._status[0] == StatusCode.OK.value or code is StatusCode.UNSET:
+            return
+        message = (text or "") if code is StatusCode.ERROR else ""
+        self._status = (code.value, self._settings.redactor.redact(message) if message else "")
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Attributes = None,
+        timestamp: int | None = None,
+        escaped: bool = False,  # noqa: FBT001, FBT002 - the API's signature
+    ) -> None:
+        """Add an ``exception`` event with the type and the redacted message."""
+        del escaped  # deprecated by the conventions
+        merged: dict[str, object] = {
+            semconv.EXCEPTION_TYPE: semconv.exception_type(exception),
+            semconv.EXCEPTION_MESSAGE: self._settings.redactor.redact(safe_text(exception)),
+        }
+        merged.update(attributes or {})
+        self.add_event("exception", merged, timestamp)
+
+    def end(self, end_time: int | None = None) -> None:
+        """End the span, encode it and hand it on.  A second call does nothing."""
+        if self._ended:
+            return
+        self._ended = True
+        self.end_ns = self._settings.time_ns() if end_time is None else end_time
+        self.end_ns = max(self.end_ns, self.start_ns)
+        sink = self._settings.sink
+        if sink is not None and self.flags & _SAMPLED:
+            sink(self._encode())
+
+    def _encode(self) -> bytes:
+        flags = self.flags | (
+            (_HAS_IS_REMOTE | (_IS_REMOTE if self.parent_remote else 0))
+            if self.parent_span_id
+            else 0
+        )
+        assert self.end_ns is not None
+        return encode_span(
+            trace_id=self.trace_id,
+            span_id=self.span_id,
+            parent_span_id=self.parent_span_id,
+            name=self.name,
+            kind=self.kind,
+            start_ns=self.start_ns,
+            end_ns=self.end_ns,
+            attributes=self._attributes,
+            events=self._events,
+            links=[
+                (c.trace_id.to_bytes(16, "big"), c.span_id.to_bytes(8, "big"),
+                 c.trace_state.to_header(), a)
+                for c, a in self._links
+            ],
+            status_code=self._status[0],
+            status_message=self._status[1],
+            flags=flags,
+            trace_state=self.trace_state.to_header() if self.trace_state else "",
+            dropped_attributes_count=self._dropped[0],
+            dropped_events_count=self._dropped[1],
+            dropped_links_count=self._dropped[2],
+        )  # fmt: skip
+
+    def fail(self, error: BaseException | str) -> None:
+        """Mark the span as failed: ``error.type``, the status, and for an exception its event."""
+        self.set_attribute(semconv.ERROR_TYPE, semconv.error_type(error))
+        if isinstance(error, BaseException):
+            self.record_exception(error)
+        self.set_status(StatusCode.ERROR, safe_text(error))
+
+    def __exit__(self, exc_type: object, exc_val: BaseException | None, exc_tb: object) -> None:
+        """End the span; an exception marks it as failed and goes on."""
+        if exc_val is not None and self.is_recording():
+            self.fail(exc_val)
+        self.end()
+
+
+def safe_text(value: object) -> str:
+    """``str(value)``, or its type's name where that raises; at most 4,096 characters."""
+    try:
+        text = str(value)
+    except Exception:  # noqa: BLE001 - a hostile __str__ must not hurt the host
+        text = f"<{type(value).__qualname__}>"
+    return text[:4096]
+
+
+class Sampler:
+    """The standard samplers by name (OTEL_TRACES_SAMPLER)."""
+
+    NAMES: Final = (
+        "always_on", "always_off", "traceidratio", "parentbased_always_on",
+        "parentbased_always_off", "parentbased_traceidratio",
+    )  # fmt: skip
+
+    def __init__(self, name: str, argument: str = "", *, warn: Callable[[str], None]) -> None:
+        """An unknown name or ratio is warned about and replaced by the default."""
+        if name not in self.NAMES:
+            warn(
+                f"OTEL_TRACES_SAMPLER={name!r} is unknown, parentbased_always_on is used: set it "
+                f"to one of {', '.join(self.NAMES)}"
+            )
+            name = "parentbased_always_on"
+        self._parent_based = name.startswith("parentbased_")
+        ratio = {"always_on": 1.0, "always_off": 0.0}.get(name.removeprefix("parentbased_"))
+        if ratio is None:
+            try:
+                ratio = float(argument or "1.0")
+            except ValueError:
+                ratio = -1.0
+            if not 0.0 <= ratio <= 1.0:
+                warn(
+                    f"OTEL_TRACES_SAMPLER_ARG={argument!r} is not a ratio from 0 to 1, 1.0 is used"
+                )
+                ratio = 1.0
+        # TraceIdRatioBased compares the lower 63 bits, as the SDK's does, so both doors agree.
+        self._bound = round(ratio * (1 << 64))
+
+    def sampled(self, trace_id: bytes, *, parent: bool | None) -> bool:
+        """Whether to record; ``parent`` is the parent's decision, or None for a root."""
+        if self._parent_based and parent is not None:
+            return parent
+        return int.from_bytes(trace_id[8:], "big") < self._bound
+
+
+def parent_of(context: Context | None = None) -> SpanContext | None:
+    """The current span's identity if it is valid, of our spans and of anyone else's."""
+    current = trace.get_current_span(context).get_span_context()
+    return current if current.is_valid else None
