@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from kaizen_otel._version import __version__
 
 if TYPE_CHECKING:
-    from kaizen_otel._sdk import span_processor, tracer_provider
     from kaizen_otel.audit_trail import AuditTrailManager
     from kaizen_otel.config import Config
     from kaizen_otel.errors import KaizenOtelError
@@ -24,7 +23,12 @@ if TYPE_CHECKING:
     from kaizen_otel.integrations.kaizen import enable_observability
     from kaizen_otel.logs import LoggingManager
     from kaizen_otel.metrics import MetricsManager
-    from kaizen_otel.observability import ObservabilityManager, observe
+    from kaizen_otel.observability import (
+        ObservabilityManager,
+        observe,
+        span_processor,
+        tracer_provider,
+    )
     from kaizen_otel.tracing import TracingManager
 
 _HOME = {
@@ -42,10 +46,10 @@ _HOME = {
     "TracingManager": "tracing",
     "enable_observability": "integrations.kaizen",
     "observe": "observability",
-    "span_processor": "_sdk",
+    "span_processor": "observability",
     "traced_agent": "integrations.decorators",
     "traced_tool": "integrations.decorators",
-    "tracer_provider": "_sdk",
+    "tracer_provider": "observability",
 }
 
 __all__ = [

@@ -128,19 +128,23 @@ class Pipeline:
             if self.config.exporters[signal] == "console":
                 console = console or ConsoleTransport()
                 found[signal] = console
-            elif self.config.exporter == "stock":
-                from kaizen_otel._sdk import stock_transport
-
-                found[signal] = stock_transport(self.config.endpoints[signal])
             else:
                 found[signal] = open_transport(self.config.endpoints[signal], clock=self.clock)
         return found
 
     def encode_resource(self, service_name: str) -> bytes:
         """The encoded Resource of one service of this process."""
-        return encode_resource(
-            resource_attributes(service_name, self.instance_id, self.config.resource_attributes)
-        )
+        return encode_resource(self.resource_attributes(service_name))
+
+    def resource_attributes(self, service_name: str) -> dict[str, object]:
+        """Attributes of the Resource of one service of this process."""
+        return resource_attributes(service_name, self.instance_id, self.config.resource_attributes)
+
+    def offer_span(self, resource: bytes, scope: bytes, schema_url: str, data: bytes) -> bool:
+        """Take one encoded span of the SDK's door; False if it was dropped or is off."""
+        if "traces" not in self.sent:
+            return False
+        return self.exporter.offer("traces", Item(resource, scope, schema_url, data, 1))
 
     def service(self, name: str) -> Service:
         """The service of that name, made on first use."""

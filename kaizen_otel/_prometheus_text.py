@@ -15,8 +15,10 @@ _UNITS: Final = {"s": "seconds", "ms": "milliseconds", "By": "bytes", "1": "rati
 
 
 def prometheus_name(instrument: Instrument) -> str:
-    """Dots become underscores; the unit and ``_total`` become suffixes (annotations such as
-    ``{token}`` do not), as in the OpenTelemetry to Prometheus mapping.
+    """Name an instrument as the OpenTelemetry to Prometheus mapping does.
+
+    Dots become underscores; the unit and ``_total`` become suffixes, annotations such as
+    ``{token}`` do not.
     """
     name = _INVALID.sub("_", instrument.name)
     unit = _UNITS.get(instrument.unit, "")

@@ -31,14 +31,15 @@ Vocabulary = Literal["default", "latest", "dup"]
 AUDIT_PORT: Final = 4319
 _DEFAULT_PORT: Final[Mapping[str, int]] = {"http/protobuf": 4318, "grpc": 4317}
 _MEBIBYTE: Final = 1024 * 1024
+_PORT_MAX: Final = 65535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointConfig:
     """Where and how one signal is sent.
 
-    ``endpoint`` is the full URL for HTTP (``http://host:4318/v1/traces``) and ``http(s)://host:port``
-    for gRPC.  ``headers`` may hold secrets and are left out of ``repr``.
+    ``endpoint`` is the full URL for HTTP (``http://host:4318/v1/traces``) and
+    ``http(s)://host:port`` for gRPC.  ``headers`` may hold secrets and are left out of ``repr``.
     """
 
     signal: str
@@ -65,7 +66,7 @@ class SpanLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditConfig:
-    """Where audit records are kept until they are provably in the trail, and what a failure does."""
+    """Where audit records are kept until they are in the trail, and what a failure does."""
 
     directory: Path
     endpoint: EndpointConfig
@@ -151,7 +152,7 @@ def _jaeger_target(host: object, port: object) -> str | None:
     if host is None and port is None:
         return None
     number = 4317 if port is None else port
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 < number < 65536:
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 < number <= _PORT_MAX:
         message = (
             f"jaeger_port is {port!r}, not a port number from 1 to 65535: pass for example 4317"
         )

@@ -59,10 +59,10 @@ class HookEvent(enum.Enum):
     PRE_MEMORY_LOAD = "pre_memory_load"
     POST_MEMORY_LOAD = "post_memory_load"
     # The seed's names of the same two events.
-    PRE_MEMORY_READ = "pre_memory_load"
-    POST_MEMORY_READ = "post_memory_load"
-    PRE_MEMORY_WRITE = "pre_memory_save"
-    POST_MEMORY_WRITE = "post_memory_save"
+    PRE_MEMORY_READ = "pre_memory_load"  # noqa: PIE796 - an alias on purpose
+    POST_MEMORY_READ = "post_memory_load"  # noqa: PIE796 - an alias on purpose
+    PRE_MEMORY_WRITE = "pre_memory_save"  # noqa: PIE796 - an alias on purpose
+    POST_MEMORY_WRITE = "post_memory_save"  # noqa: PIE796 - an alias on purpose
 
     @classmethod
     def custom(cls, name: str) -> CustomHookEvent:

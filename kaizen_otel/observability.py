@@ -16,6 +16,8 @@ from kaizen_otel.hooks.operations import OpenOperations, Operations, SignalSet
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+
     from kaizen_otel._export.buffer import LedgerSnapshot
     from kaizen_otel.audit_trail import AuditTrailManager
     from kaizen_otel.logs import LoggingManager, StructuredLogger
@@ -47,16 +49,16 @@ def process_pipeline(
             if arguments not in {_pipeline_arguments, (None, None, False)}:
                 raise ConfigError(
                     "this process already sends its telemetry elsewhere "
-                    f"(jaeger_host={_pipeline_arguments[0]!r}, jaeger_port={_pipeline_arguments[1]!r}"
-                    f", console={_pipeline_arguments[2]!r}): pass the same arguments for every "
+                    f"(jaeger_host={_pipeline_arguments[0]!r}, "
+                    f"jaeger_port={_pipeline_arguments[1]!r}, "
+                    f"console={_pipeline_arguments[2]!r}): pass the same arguments for every "
                     "agent, or shut the others down first"
                 )
             return _pipeline
         environ: Mapping[str, str] = os.environ
         if console:
-            environ = {
-                **environ, **{f"OTEL_{s}_EXPORTER": "console" for s in ("TRACES", "METRICS", "LOGS")}
-            }  # fmt: skip
+            to_console = (f"OTEL_{s}_EXPORTER" for s in ("TRACES", "METRICS", "LOGS"))
+            environ = {**environ, **dict.fromkeys(to_console, "console")}
         _pipeline = Pipeline(
             Config.from_environment(environ, jaeger_host=jaeger_host, jaeger_port=jaeger_port)
         )
@@ -241,3 +243,35 @@ def observe(
     )
     _current = manager
     return manager
+
+
+def span_processor() -> SpanProcessor:
+    """Our SDK span processor, to be added to a provider that is there already.
+
+    Its spans keep their own provider's Resource.  Needs the extra ``kaizen-otel[sdk]``, else
+    ``NotEnabledError``.
+    """
+    from kaizen_otel._sdk import OtlpSpanProcessor
+
+    pipeline = process_pipeline()
+    return OtlpSpanProcessor(pipeline.offer_span, flush=pipeline.exporter.flush)
+
+
+def tracer_provider(service_name: str | None = None, *, set_global: bool = False) -> TracerProvider:
+    """The stock SDK's tracer provider with our processor.
+
+    Give it to other instrumentations (httpx, databases): their spans hang under the current
+    span, ours included.  ``set_global`` also makes it the process's provider and raises
+    ``ProviderExistsError`` if there is one.
+    """
+    from kaizen_otel._sdk import OtlpSpanProcessor, make_tracer_provider
+
+    pipeline = process_pipeline()
+    service = pipeline.service(service_name or pipeline.config.service_name or "kaizen-agent")
+    processor = OtlpSpanProcessor(
+        pipeline.offer_span,
+        flush=pipeline.exporter.flush,
+        own_resource=lambda: service.resource,
+    )
+    attributes = pipeline.resource_attributes(service.name)
+    return make_tracer_provider(attributes, processor, set_global=set_global)

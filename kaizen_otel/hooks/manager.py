@@ -69,7 +69,7 @@ class HookManager:
         call = handle if callable(handle) else handler
         if not callable(call):
             raise ConfigError(
-                f"{handler!r} is no hook: pass an object with a handle(context) method or a function"
+                f"{handler!r} is no hook: pass a function or an object with handle(context)"
             )
         name = getattr(handler, "name", None) or getattr(handler, "__name__", None)
         registration = _Registration(

@@ -1,0 +1,242 @@
+"""The SDK's door: stock ``opentelemetry-sdk`` providers with our processor behind them.
+
+The only module that imports the SDK.  What other OpenTelemetry instrumentations of the process
+produce comes through here; samplers, limits and third-party processors are the SDK's own code.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from kaizen_otel._export import Delivered, Rejected
+from kaizen_otel._otlp.common import encode_resource, encode_scope
+from kaizen_otel._otlp.decode import decode_traces_request, plain_attributes
+from kaizen_otel._otlp.traces import encode_span
+from kaizen_otel.errors import NotEnabledError, ProviderExistsError
+
+try:
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import Event, ReadableSpan, SpanProcessor, TracerProvider
+    from opentelemetry.sdk.trace.export import SpanExportResult
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+except ImportError as missing:
+    raise NotEnabledError(
+        "the SDK's door needs the package opentelemetry-sdk: pip install 'kaizen-otel[sdk]'"
+    ) from missing
+
+from opentelemetry import trace
+from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
+from opentelemetry.trace.status import Status, StatusCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import Span as SdkSpan
+
+    from kaizen_otel._export import Outcome, Signal
+
+_HAS_IS_REMOTE: Final = 0x100
+_IS_REMOTE: Final = 0x200
+
+
+class OtlpSpanProcessor(SpanProcessor):
+    """Encodes each ended SDK span once and hands it on; no protobuf object is made.
+
+    ``offer`` takes resource, scope, schema URL and span, all encoded.  ``resource_of`` gives the
+    encoded Resource of the providers that are ours, which changes after a fork.
+    """
+
+    def __init__(
+        self,
+        offer: Callable[[bytes, bytes, str, bytes], object],
+        *,
+        flush: Callable[[int], bool],
+        own_resource: Callable[[], bytes] | None = None,
+    ) -> None:
+        self._offer = offer
+        self._flush = flush
+        self._own_resource = own_resource
+        self._resources: dict[int, tuple[Resource, bytes]] = {}
+        self._scopes: dict[tuple[str, str | None], bytes] = {}
+
+    def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
+        """Nothing: all is done when the span ends."""
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Encode a sampled span and offer it."""
+        context = span.context
+        if context is None or not context.trace_flags.sampled:
+            return
+        scope = span.instrumentation_scope
+        scope_bytes = b""
+        if scope is not None:
+            key = (scope.name, scope.version)
+            found = self._scopes.get(key)
+            if found is None:
+                if len(self._scopes) >= 1000:  # noqa: PLR2004 - a bound, no more
+                    self._scopes.clear()
+                found = self._scopes[key] = encode_scope(
+                    scope.name, scope.version or "", dict(scope.attributes or {})
+                )
+            scope_bytes = found
+        schema_url = (scope.schema_url if scope else None) or ""
+        self._offer(self._resource(span.resource), scope_bytes, schema_url, encode_sdk_span(span))
+
+    def _resource(self, resource: Resource) -> bytes:
+        if self._own_resource is not None:
+            return self._own_resource()
+        # Keyed by identity and held, so that the id is not given to another object.
+        known = self._resources.get(id(resource))
+        if known is None:
+            if len(self._resources) >= 100:  # noqa: PLR2004 - a bound, no more
+                self._resources.clear()
+            known = (resource, encode_resource(dict(resource.attributes)))
+            self._resources[id(resource)] = known
+        return known[1]
+
+    def shutdown(self) -> None:
+        """Flush; the process's pipeline goes on."""
+        self._flush(5_000)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Send everything within the time."""
+        return self._flush(timeout_millis)
+
+
+def encode_sdk_span(span: ReadableSpan) -> bytes:
+    """One SDK span as an encoded Span message."""
+    context, parent = span.context, span.parent
+    assert context is not None
+    flags = int(context.trace_flags)
+    if parent is not None:
+        flags |= _HAS_IS_REMOTE | (_IS_REMOTE if parent.is_remote else 0)
+    return encode_span(
+        trace_id=context.trace_id.to_bytes(16, "big"),
+        span_id=context.span_id.to_bytes(8, "big"),
+        parent_span_id=parent.span_id.to_bytes(8, "big") if parent else b"",
+        name=span.name,
+        kind=span.kind.value + 1,  # the API counts from 0, the wire from 1
+        start_ns=span.start_time or 0,
+        end_ns=span.end_time or 0,
+        attributes=dict(span.attributes or {}),
+        events=[(e.timestamp, e.name, dict(e.attributes or {})) for e in span.events],
+        links=[
+            (
+                link.context.trace_id.to_bytes(16, "big"),
+                link.context.span_id.to_bytes(8, "big"),
+                link.context.trace_state.to_header(),
+                dict(link.attributes or {}),
+            )
+            for link in span.links
+        ],
+        status_code=span.status.status_code.value,
+        status_message=span.status.description or "",
+        flags=flags,
+        trace_state=context.trace_state.to_header(),
+        dropped_attributes_count=span.dropped_attributes,
+        dropped_events_count=span.dropped_events,
+        dropped_links_count=span.dropped_links,
+    )
+
+
+def make_tracer_provider(
+    attributes: Mapping[str, object], processor: SpanProcessor, *, set_global: bool = False
+) -> TracerProvider:
+    """A stock provider with our processor.
+
+    ``set_global`` makes it the process's provider; raises ``ProviderExistsError`` if there is
+    one.
+    """
+    if set_global and not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        raise ProviderExistsError(
+            "a global tracer provider is set already, and OpenTelemetry sets it only once: leave "
+            "set_global off and add kaizen_otel.span_processor() to the provider that is there"
+        )
+    provider = TracerProvider(
+        resource=Resource(cast("Any", dict(attributes))), shutdown_on_exit=False
+    )
+    provider.add_span_processor(processor)
+    if set_global:
+        trace.set_tracer_provider(provider)
+    return provider
+
+
+class SpanExporterTransport:
+    """Gives our spans to an SDK ``SpanExporter`` (the in-memory one of tests, or any other)."""
+
+    def __init__(self, exporter: object) -> None:
+        """``exporter`` has ``export`` and ``shutdown``."""
+        self._exporter = cast("Any", exporter)
+
+    @property
+    def description(self) -> str:
+        """The exporter's class."""
+        return f"the SDK exporter {type(self._exporter).__qualname__}"
+
+    def send(self, signal: Signal, body: bytes, *, deadline_ns: int) -> Outcome:
+        """Export one request of spans."""
+        del signal, deadline_ns  # an SDK exporter has its own time-out
+        try:
+            result = self._exporter.export(list(_readable_spans(decode_traces_request(body))))
+        except Exception as error:  # noqa: BLE001 - foreign code; its failure is an outcome
+            return Rejected(reason="exporter_failed", message=f"{self.description}: {error}")
+        if result is SpanExportResult.SUCCESS:
+            return Delivered()
+        return Rejected(reason="exporter_failed", message=f"{self.description} reported a failure")
+
+    def close(self) -> None:
+        """Shut the exporter down."""
+        self._exporter.shutdown()
+
+
+def _readable_spans(request: dict[str, Any]) -> list[ReadableSpan]:
+    found: list[ReadableSpan] = []
+    for group in request.get("resourceSpans", ()):
+        resource = Resource(
+            cast("Any", plain_attributes((group.get("resource") or {}).get("attributes")))
+        )
+        for scoped in group.get("scopeSpans", ()):
+            scope = scoped.get("scope") or {}
+            library = InstrumentationScope(scope.get("name", ""), scope.get("version"))
+            found.extend(_readable(span, resource, library) for span in scoped.get("spans", ()))
+    return found
+
+
+def _readable(
+    span: dict[str, Any], resource: Resource, scope: InstrumentationScope
+) -> ReadableSpan:
+    flags = int(span.get("flags", 0))
+    trace_id = int(span["traceId"], 16)
+    state = TraceState.from_header([span["traceState"]]) if span.get("traceState") else None
+    parent = None
+    if span.get("parentSpanId"):
+        parent = SpanContext(
+            trace_id, int(span["parentSpanId"], 16), bool(flags & _IS_REMOTE), TraceFlags(flags & 1)
+        )
+    status = span.get("status") or {}
+    return ReadableSpan(
+        name=span.get("name", ""),
+        context=SpanContext(
+            trace_id, int(span["spanId"], 16), is_remote=False,
+            trace_flags=TraceFlags(flags & 1), trace_state=state,
+        ),
+        parent=parent,
+        resource=resource,
+        attributes=cast("Any", plain_attributes(span.get("attributes"))),
+        events=[
+            Event(e.get("name", ""), cast("Any", plain_attributes(e.get("attributes"))),
+                  int(e.get("timeUnixNano", 0)))
+            for e in span.get("events", ())
+        ],
+        links=[
+            Link(SpanContext(int(x["traceId"], 16), int(x["spanId"], 16), is_remote=True),
+                 cast("Any", plain_attributes(x.get("attributes"))))
+            for x in span.get("links", ())
+        ],
+        kind=SpanKind(max(int(span.get("kind", 1)) - 1, 0)),
+        status=Status(StatusCode(int(status.get("code", 0))), status.get("message")),
+        start_time=int(span.get("startTimeUnixNano", 0)),
+        end_time=int(span.get("endTimeUnixNano", 0)),
+        instrumentation_scope=scope,
+    )  # fmt: skip
