@@ -12,13 +12,13 @@ from kaizen_otel._edges import SystemClock
 from kaizen_otel._stack import gateway, jaeger, opensearch, prometheus, state, templates
 from kaizen_otel._stack.build import locked, say
 from kaizen_otel._stack.ports import LOOPBACK, StackPorts, refuse_taken
-from kaizen_otel._stack.processes import alive, answers, start, stop, wait_until_ready
+from kaizen_otel._stack.processes import alive, answers, leave, start, stop, wait_until_ready
 from kaizen_otel._stack.state import Running
 from kaizen_otel.errors import ConfigError
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
     from types import TracebackType
@@ -92,7 +92,6 @@ class NativeStack:
         self._progress = progress
         self._clock: Clock = clock or SystemClock()
         self._state_path = self.directory / "state.json"
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def up(
         self, components: Sequence[str] = COMPONENTS, *, deadline_s: float = START_DEADLINE_S
@@ -114,7 +113,7 @@ class NativeStack:
             for name in missing
         }
         with self._locked():
-            self._refuse_other_ports(components)
+            self._refuse_other_ports()
             launches = [
                 _RECIPES[name].launch(
                     programs[name], ports=self.ports, directory=self.directory / name
@@ -204,11 +203,10 @@ class NativeStack:
         known = state.read(self._state_path)
         return {name: item for name, item in known.items() if alive(item.identity)}
 
-    def _refuse_other_ports(self, components: Iterable[str]) -> None:
+    def _refuse_other_ports(self) -> None:
         asked = asdict(self.ports)
         for name, item in self._alive().items():
-            differs = any(asked.get(key) != port for key, port in item.ports.items())
-            if name in components and differs:
+            if any(asked.get(key) != port for key, port in item.ports.items()):
                 raise ConfigError(
                     f"{name} runs already, on other ports ({dict(item.ports)}): end it with "
                     "`kaizen-otel stack down` first, or ask for the same ports"
@@ -217,28 +215,31 @@ class NativeStack:
     def _start_all(self, launches: Sequence[Launch], deadline_s: float) -> None:
         deadline_ns = self._clock.monotonic_ns() + int(deadline_s * 1e9)
         ours = {launch.component for launch in launches}
+        processes: dict[str, subprocess.Popen[bytes]] = {}
         try:
             for group in (
                 [each for each in launches if each.component != "collector"],
                 [each for each in launches if each.component == "collector"],
             ):
                 for launch in group:
-                    self._start(launch)
+                    processes[launch.component] = self._start(launch)
                 for launch in group:
-                    self._wait(launch, deadline_ns)
+                    self._wait(launch, processes[launch.component], deadline_ns)
         except BaseException:
             self._progress("stack: ending what was started")
             running = self._alive()
             self._stop({name: running[name] for name in ours & set(running)}, STOP_DEADLINE_S)
             state.write(self._state_path, self._alive())
             raise
+        finally:
+            for process in processes.values():
+                leave(process)
 
-    def _start(self, launch: Launch) -> None:
+    def _start(self, launch: Launch) -> subprocess.Popen[bytes]:
         refuse_taken(launch.component, launch.ports)
         self._progress(f"{launch.component}: starting")
         log_path = self._log_path(launch.component)
         process, identity = start(launch, log_path=log_path)
-        self._processes[launch.component] = process
         item = Running(
             component=launch.component,
             identity=identity,
@@ -250,11 +251,12 @@ class NativeStack:
         )
         # Known to `down` from here on, even if we are killed in the next moment.
         state.write(self._state_path, {**self._alive(), launch.component: item})
+        return process
 
-    def _wait(self, launch: Launch, deadline_ns: int) -> None:
+    def _wait(self, launch: Launch, process: subprocess.Popen[bytes], deadline_ns: int) -> None:
         wait_until_ready(
             launch,
-            self._processes[launch.component],
+            process,
             log_path=self._log_path(launch.component),
             deadline_ns=deadline_ns,
             clock=self._clock,
@@ -270,7 +272,3 @@ class NativeStack:
                 deadline_ns=self._clock.monotonic_ns() + int(deadline_s * 1e9),
                 clock=self._clock,
             )
-        for name in running:
-            process = self._processes.pop(name, None)
-            if process is not None:
-                process.poll()

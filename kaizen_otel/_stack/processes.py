@@ -112,6 +112,14 @@ def start(launch: Launch, *, log_path: Path) -> tuple[subprocess.Popen[bytes], P
     return process, identity
 
 
+def leave(process: subprocess.Popen[bytes]) -> None:
+    """Let a process outlive its Popen object, which would warn while the process runs.
+
+    From here on the process is known by its identity only; `stop` takes its exit code.
+    """
+    process.returncode = 0
+
+
 def wait_until_ready(
     launch: Launch,
     process: subprocess.Popen[bytes],
