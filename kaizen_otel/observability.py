@@ -189,6 +189,12 @@ class ObservabilityManager:
         """The service name."""
         return self.service_name
 
+    @property
+    def instance_id(self) -> str:
+        """``service.instance.id`` of this process."""
+        attributes = self._pipeline.resource_attributes(self.service_name)
+        return str(attributes["service.instance.id"])
+
     def ledger(self) -> LedgerSnapshot:
         """What became of this process's telemetry: offered = delivered + dropped + buffered."""
         return self._pipeline.ledger.snapshot()

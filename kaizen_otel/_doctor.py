@@ -1,0 +1,297 @@
+"""The doctor: one canary per signal, looked up where it should arrive, and findings with the fix."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import uuid
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from kaizen_otel._edges import SystemClock, shared_ids
+from kaizen_otel._export import Delivered, Rejected, Retryable
+from kaizen_otel._export.transports import open_transport
+from kaizen_otel._otlp.common import encode_request, encode_resource
+from kaizen_otel._otlp.logs import encode_log_record
+from kaizen_otel._otlp.metrics import encode_number_point, encode_sum
+from kaizen_otel._otlp.traces import encode_span
+from kaizen_otel._resource import SCOPE, resource_attributes
+from kaizen_otel.config import Config
+from kaizen_otel.testing.backends import (
+    BackendError,
+    query_jaeger_traces,
+    query_prometheus,
+    search_logs,
+    wait_until,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kaizen_otel._export import Outcome, Signal
+    from kaizen_otel.config import EndpointConfig
+
+Level = Literal["ok", "note", "warning", "error"]
+SERVICE: Final = "kaizen-otel-doctor"
+CANARY_EVENT: Final = "kaizen.doctor.canary"
+_CANARY_METRIC: Final = "kaizen.doctor.canary"
+_SEND_TIMEOUT_NS: Final = 10_000_000_000
+_ARRIVAL_S: Final = 20.0
+_NOT_CHECKED: Final = "accepted by the Collector, arrival not checked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing the doctor looked at: what it is, how it is, and what to do."""
+
+    subject: str
+    level: Level
+    message: str
+    fix: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """The finding for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """Identity of one examination, found in all signals."""
+
+    trace_id: bytes
+    span_id: bytes
+    instance_id: str
+
+
+def examine(
+    *,
+    jaeger: str | None = None,
+    prometheus: str | None = None,
+    elasticsearch: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    arrival_s: float = _ARRIVAL_S,
+) -> list[Finding]:
+    """Look at the settings, send one canary per signal, and ask the given backends for it.
+
+    Without a backend's URL its signal ends at "accepted by the Collector, arrival not checked".
+    """
+    environment = os.environ if environ is None else environ
+    config = Config.from_environment(environment)
+    findings = [_setting(text) for text in config.warnings]
+    findings += _kaizen()
+    findings.append(_spool(config))
+    ids = shared_ids()
+    canary = Canary(trace_id=ids.trace_id(), span_id=ids.span_id(), instance_id=str(uuid.uuid4()))
+    if config.disabled:
+        findings.append(
+            Finding(
+                subject="telemetry",
+                level="warning",
+                message="OTEL_SDK_DISABLED=true silences traces, metrics and logs (never audit)",
+                fix="unset OTEL_SDK_DISABLED",
+            )
+        )
+    else:
+        trace_hex = canary.trace_id.hex()
+        checks: dict[Signal, tuple[str | None, str, Callable[[str], object]]] = {
+            "traces": (
+                jaeger,
+                "Jaeger",
+                lambda url: query_jaeger_traces(SERVICE, url=url, trace_id=trace_hex),
+            ),
+            "metrics": (
+                prometheus,
+                "Prometheus",
+                lambda url: query_prometheus(_promql(canary), url=url),
+            ),
+            "logs": (elasticsearch, "the store", lambda url: search_logs(trace_hex, url=url)),
+        }
+        for signal, (url, backend, ask) in checks.items():
+            findings.append(_signal(config, signal, canary, url, backend, ask, arrival_s))
+    findings.append(_audit(config, canary))
+    return findings
+
+
+def worst(findings: list[Finding]) -> Level:
+    """The most serious level among the findings."""
+    order: tuple[Level, ...] = ("error", "warning", "note", "ok")
+    found = {finding.level for finding in findings}
+    return next((level for level in order if level in found), "ok")
+
+
+def _promql(canary: Canary) -> str:
+    return f'{{__name__=~"kaizen_doctor_canary.*", kaizen_doctor_instance="{canary.instance_id}"}}'
+
+
+def _setting(text: str) -> Finding:
+    return Finding(subject="settings", level="warning", message=text)
+
+
+def _kaizen() -> list[Finding]:
+    try:
+        version = importlib.metadata.version("kailash-kaizen")
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    if importlib.util.find_spec("opentelemetry.sdk") is None:
+        return [
+            Finding(
+                subject="Kaizen",
+                level="error",
+                message=f"kailash-kaizen {version} cannot run an agent without its extra "
+                "[observability] (its agent loop imports the OpenTelemetry SDK)",
+                fix="pip install 'kaizen-otel[kaizen]'",
+            )
+        ]
+    return [
+        Finding(
+            subject="Kaizen",
+            level="note",
+            message=f"kailash-kaizen {version}: agent.enable_observability(...) is Kaizen's own, "
+            "which exports half of the spans and no metrics, logs or audit records, until "
+            "kaizen_otel.integrations.kaizen.install() was called in the agent's process",
+            fix="call kaizen_otel.integrations.kaizen.install() at start, or use "
+            "kaizen_otel.enable_observability(agent)",
+        )
+    ]
+
+
+def _spool(config: Config) -> Finding:
+    directory = config.audit.directory
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe = directory / f".doctor-{os.getpid()}"
+        probe.write_bytes(b"x")
+        probe.unlink()
+    except OSError as error:
+        return Finding(
+            subject="audit spool",
+            level="error",
+            message=f"{directory} cannot be written: {error.strerror}; audit records would NOT be "
+            "stored",
+            fix="set KAIZEN_OTEL_SPOOL_DIR to a folder on a local disk that this user may write",
+        )
+    return Finding(subject="audit spool", level="ok", message=f"{directory} can be written")
+
+
+def _signal(
+    config: Config,
+    signal: Signal,
+    canary: Canary,
+    url: str | None,
+    backend: str,
+    ask: Callable[[str], object],
+    arrival_s: float,
+) -> Finding:
+    if config.exporters[signal] != "otlp":
+        return Finding(
+            subject=signal,
+            level="note",
+            message=f"OTEL_{signal.upper()}_EXPORTER={config.exporters[signal]}: nothing is sent",
+        )
+    endpoint = config.endpoints[signal]
+    refused = _refusal(signal, endpoint, send_canary(signal, endpoint, config, canary))
+    if refused is not None:
+        return refused
+    if url is None:
+        return Finding(subject=signal, level="ok", message=f"{_NOT_CHECKED} ({endpoint.endpoint})")
+    option = {"Jaeger": "--jaeger", "Prometheus": "--prometheus"}.get(backend, "--elasticsearch")
+    try:
+        wait_until(lambda: ask(url), arrival_s)
+    except (TimeoutError, BackendError, OSError) as error:
+        return Finding(
+            subject=signal,
+            level="error",
+            message=f"accepted by the Collector, but {backend} at {url} does not show it "
+            f"after {arrival_s:.0f} s: {error}",
+            fix=f"look at the Collector's log and at its destination for {signal}; check {option}",
+        )
+    return Finding(subject=signal, level="ok", message=f"arrived in {backend} at {url}")
+
+
+def _audit(config: Config, canary: Canary) -> Finding:
+    endpoint = config.audit.endpoint
+    refused = _refusal("audit", endpoint, send_canary("logs", endpoint, config, canary))
+    if refused is not None:
+        return refused
+    directory = config.audit.trail_directory
+    if directory is None or not directory.is_dir():
+        return Finding(subject="audit", level="ok", message=f"{_NOT_CHECKED} ({endpoint.endpoint})")
+    needle = canary.instance_id.encode()
+    for path in sorted(directory.glob("audit*.jsonl")):
+        if needle in path.read_bytes():
+            return Finding(subject="audit", level="ok", message=f"arrived in {path}")
+    return Finding(
+        subject="audit",
+        level="error",
+        message=f"accepted by the Collector, but it is not in {directory}",
+        fix="KAIZEN_OTEL_AUDIT_DIR must be the folder that this Collector writes",
+    )
+
+
+def _refusal(subject: str, endpoint: EndpointConfig, outcome: Outcome) -> Finding | None:
+    setting = "KAIZEN_OTEL_AUDIT_ENDPOINT" if subject == "audit" else "OTEL_EXPORTER_OTLP_ENDPOINT"
+    match outcome:
+        case Delivered(rejected_count=0):
+            return None
+        case Delivered(message=message):
+            return Finding(
+                subject=subject,
+                level="error",
+                message=f"{endpoint.endpoint} rejected the canary: {message}",
+                fix="look at the Collector's log",
+            )
+        case Retryable(message=message) | Rejected(message=message):
+            return Finding(
+                subject=subject,
+                level="error",
+                message=message,
+                fix=f"start a Collector ('kaizen-otel collector run') or correct {setting}",
+            )
+
+
+def send_canary(
+    signal: Signal, endpoint: EndpointConfig, config: Config, canary: Canary
+) -> Outcome:
+    """Send one span, data point or record and return what became of it."""
+    clock = SystemClock()
+    now_ns = clock.time_ns()
+    mark: dict[str, Any] = {"kaizen.doctor.instance": canary.instance_id}
+    if signal == "traces":
+        item = encode_span(
+            trace_id=canary.trace_id,
+            span_id=canary.span_id,
+            name="kaizen.doctor.canary",
+            start_ns=now_ns - 1_000_000,
+            end_ns=now_ns,
+            attributes=mark,
+        )
+    elif signal == "metrics":
+        point = encode_number_point(
+            attributes=mark, start_ns=now_ns - 1_000_000, time_ns=now_ns, value=1
+        )
+        item = encode_sum(_CANARY_METRIC, points=[point], monotonic=True)
+    else:
+        item = encode_log_record(
+            time_ns=now_ns,
+            observed_ns=now_ns,
+            severity_number=9,
+            severity_text="INFO",
+            body="canary of kaizen-otel doctor",
+            attributes={**mark, "audit.record.id": shared_ids().uuid7()},
+            trace_id=canary.trace_id,
+            span_id=canary.span_id,
+            event_name=CANARY_EVENT,
+        )
+    resource = encode_resource(
+        resource_attributes(SERVICE, canary.instance_id, config.resource_attributes)
+    )
+    transport = open_transport(endpoint, clock=clock)
+    try:
+        return transport.send(
+            signal,
+            encode_request([(resource, SCOPE, "", [item])]),
+            deadline_ns=clock.monotonic_ns() + _SEND_TIMEOUT_NS,
+        )
+    finally:
+        transport.close()
