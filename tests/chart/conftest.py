@@ -1,0 +1,85 @@
+"""Helm of both majors, and a way to render the chart with it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "helm" / "kaizen-otel"
+NAMESPACE = "observed"
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """The objects of one render, found by kind and name."""
+
+    objects: list[Manifest]
+
+    def of_kind(self, kind: str) -> list[Manifest]:
+        return [item for item in self.objects if item["kind"] == kind]
+
+    def one(self, kind: str, component: str) -> Manifest:
+        """The only object of a kind in a tier."""
+        label = "app.kubernetes.io/component"
+        found = [
+            item for item in self.of_kind(kind) if item["metadata"]["labels"][label] == component
+        ]
+        assert len(found) == 1, [item["metadata"]["name"] for item in found]
+        return found[0]
+
+    def workloads(self) -> list[Manifest]:
+        return self.of_kind("Deployment") + self.of_kind("StatefulSet")
+
+    def pods(self) -> list[Manifest]:
+        """The pod specs of all workloads."""
+        return [item["spec"]["template"]["spec"] for item in self.workloads()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Helm:
+    """One Helm binary."""
+
+    path: str
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [self.path, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    def template(self, *arguments: str, profile: str | None = "dev") -> Rendered:
+        """Render with a profile (None for the bare defaults); fails the test on an error."""
+        done = self.try_template(*arguments, profile=profile)
+        assert done.returncode == 0, done.stderr
+        documents = yaml.load_all(done.stdout, Loader=yaml.CSafeLoader)
+        return Rendered(objects=[document for document in documents if document])
+
+    def try_template(
+        self, *arguments: str, profile: str | None = "dev"
+    ) -> subprocess.CompletedProcess[str]:
+        values = ["--values", str(CHART / "profiles" / f"{profile}.yaml")] if profile else []
+        return self.run(
+            "template", "release", str(CHART), "--namespace", NAMESPACE, *values, *arguments
+        )
+
+
+@pytest.fixture(scope="session")
+def helm_paths() -> dict[str, str]:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / ".ci" / "helm.py")], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"needs Helm 3 and 4: {done.stderr.strip()}")
+    return dict(line.split(" ", 1) for line in done.stdout.splitlines())
+
+
+@pytest.fixture(params=["3", "4"], ids=["helm3", "helm4"])
+def helm(request: pytest.FixtureRequest, helm_paths: dict[str, str]) -> Helm:
+    return Helm(path=helm_paths[request.param])

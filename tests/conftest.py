@@ -1,0 +1,34 @@
+"""Marks every test by its folder, so that ``-m unit`` and ``tests/unit`` mean the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+_TESTS = Path(__file__).parent
+
+#: Folders whose name is their marker.
+_MARKED = {
+    "unit",
+    "property",
+    "crash",
+    "contract",
+    "collector",
+    "backends",
+    "containers",
+    "chart",
+    "e2e",
+}
+
+# Times on a shared machine say nothing; what an example may cost is bounded by the test's timeout.
+settings.register_profile("kaizen-otel", deadline=None)
+settings.load_profile("kaizen-otel")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.relative_to(_TESTS).parts[0]
+        if folder in _MARKED:
+            item.add_marker(folder)
