@@ -76,7 +76,8 @@ class AttributeField:
 
 _KEYS: Final = TextCache(1)
 _FIELDS: Final[dict[int, AttributeField]] = {}
-_SMALL_INTS: Final = tuple(b"\x12" + VARINTS[len(v) + 1] + b"\x18" + v for v in VARINTS)
+# By the length of the number: KeyValue.value with an AnyValue.int_value of that many bytes.
+_INT_HEADS: Final = tuple(b"\x12" + VARINTS[length + 1] + b"\x18" for length in range(11))
 
 
 def extend_attributes(
@@ -86,17 +87,18 @@ def extend_attributes(
 
     The hot loop of the encoder.
     """
-    prefix, strings, append = field.prefix, field.strings, parts.append
+    prefix, strings, keys, append = field.prefix, field.strings, _KEYS, parts.append
     for key, value in attributes.items():
         if type(key) is not str:
             append(delimited(prefix, _key_value(safe_text(key), value)))
         elif type(value) is str:
             append(strings.get((key, value)) or _string_attribute(field, key, value))
-        elif type(value) is int and 0 <= value < _SMALL:
-            body = _KEYS[key] + _SMALL_INTS[value]
+        elif type(value) is int and 0 <= value <= INT64_MAX:
+            number = VARINTS[value] if value < _SMALL else varint(value)
+            body = keys[key] + _INT_HEADS[len(number)] + number
             append(prefix + varint(len(body)) + body)
         elif type(value) is float:
-            body = _KEYS[key] + b"\x12\x09\x21" + pack_double(value)
+            body = keys[key] + b"\x12\x09\x21" + pack_double(value)
             append(prefix + varint(len(body)) + body)
         else:
             append(delimited(prefix, _key_value(key, value)))

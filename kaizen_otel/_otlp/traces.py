@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Final
 
 from kaizen_otel._otlp.common import EMPTY, AttributeField, TextCache, extend_attributes
@@ -13,8 +14,12 @@ if TYPE_CHECKING:
 TRACE_ID_SIZE: Final = 16
 SPAN_ID_SIZE: Final = 8
 
+_pack_times = struct.Struct("<cQcQ").pack
+
 _NAMES: Final = TextCache(5)
-_EVENT_NAMES: Final = TextCache(2)
+_EVENT_pack_times = struct.Struct("<cQcQ").pack
+
+_NAMES: Final = TextCache(2)
 _SPAN_ATTRIBUTES: Final = AttributeField(9)
 _EVENT_ATTRIBUTES: Final = AttributeField(3)
 _LINK_ATTRIBUTES: Final = AttributeField(4)
@@ -60,8 +65,7 @@ def encode_span(
     append(_NAMES[name])
     if kind:
         append(b"\x30" + varint(kind))
-    append(b"\x39" + fixed64(start_ns))
-    append(b"\x41" + fixed64(end_ns))
+    append(_encode_times(start_ns, end_ns))
     extend_attributes(parts, _SPAN_ATTRIBUTES, attributes)
     for event in events:
         append(delimited(b"\x5a", _encode_event(*event)))
@@ -76,6 +80,13 @@ def encode_span(
     if flags:
         append(_FLAGS.get(flags) or b"\x85\x01" + fixed32(flags))
     return b"".join(parts)
+
+
+def _encode_times(start_ns: int, end_ns: int) -> bytes:
+    try:
+        return _pack_times(b"\x39", start_ns, b"\x41", end_ns)
+    except struct.error:  # outside uint64
+        return b"\x39" + fixed64(start_ns) + b"\x41" + fixed64(end_ns)
 
 
 def _encode_dropped(attributes_count: int, events_count: int, links_count: int) -> bytes:

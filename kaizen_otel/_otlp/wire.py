@@ -22,7 +22,7 @@ INT64_MAX: Final = (1 << 63) - 1
 
 _VARINT_BYTES_MAX: Final = 10
 _FIELD_MAX: Final = (1 << 29) - 1
-_TABLE_SIZE: Final = 4096
+_TABLE_SIZE: Final = 1024
 
 pack_double = struct.Struct("<d").pack
 _pack_fixed64 = struct.Struct("<Q").pack
@@ -32,7 +32,7 @@ VARINTS: Final[tuple[bytes, ...]] = (
     *(bytes((n,)) for n in range(128)),
     *(bytes((n & 127 | 128, n >> 7)) for n in range(128, _TABLE_SIZE)),
 )
-"""The varints of the numbers below 4096: nearly every length and many values."""
+"""The varints of the numbers below 1024: nearly every length and many values."""
 
 
 def varint(number: int) -> bytes:
@@ -40,6 +40,10 @@ def varint(number: int) -> bytes:
     if 0 <= number < _TABLE_SIZE:
         return VARINTS[number]
     assert 0 <= number <= MASK64, number
+    if number < 0x4000:
+        return bytes((number & 0x7F | 0x80, number >> 7))
+    if number < 0x200000:
+        return bytes((number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14))
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
