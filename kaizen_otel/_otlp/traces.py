@@ -17,9 +17,7 @@ SPAN_ID_SIZE: Final = 8
 _pack_times = struct.Struct("<cQcQ").pack
 
 _NAMES: Final = TextCache(5)
-_EVENT_pack_times = struct.Struct("<cQcQ").pack
-
-_NAMES: Final = TextCache(2)
+_EVENT_NAMES: Final = TextCache(2)
 _SPAN_ATTRIBUTES: Final = AttributeField(9)
 _EVENT_ATTRIBUTES: Final = AttributeField(3)
 _LINK_ATTRIBUTES: Final = AttributeField(4)
