@@ -72,9 +72,25 @@ def identifiers(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.attr
 
 
+def _is_type_checking(test: ast.expr) -> bool:
+    return "TYPE_CHECKING" in (getattr(test, "id", ""), getattr(test, "attr", ""))
+
+
+def loaded_nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes but those under ``if TYPE_CHECKING:``, which load nothing."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and _is_type_checking(node.test):
+            for other in node.orelse:
+                yield other
+                yield from loaded_nodes(other)
+        else:
+            yield node
+            yield from loaded_nodes(node)
+
+
 def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Line and full dotted name of every absolute import."""
-    for node in ast.walk(tree):
+    """Line and full dotted name of every absolute import that is carried out, even lazily."""
+    for node in loaded_nodes(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name
