@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import posixpath
+import uuid
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -11,6 +12,10 @@ if TYPE_CHECKING:
 
     from kaizen_otel._edges import Filesystem
 
+LOCK_NAME: Final = "lock"
+CURSOR_NAME: Final = "cursor"
+QUARANTINE_NAME: Final = "quarantine"
+SEGMENT_SUFFIX: Final = ".segment"
 NEW_SUFFIX: Final = ".new"
 
 
@@ -79,3 +84,32 @@ def replace_file(
     filesystem.rename(new, path)
     if is_durable:
         filesystem.sync_directory(posixpath.dirname(path))
+
+
+def stream_ids(filesystem: Filesystem, root: str) -> list[str]:
+    """Return the names of the stream directories under a spool root, oldest first.
+
+    A missing root has none; raises ``OSError`` if it cannot be read.
+    """
+    try:
+        names = filesystem.names(root)
+    except FileNotFoundError:
+        return []
+    return [name for name in names if is_uuid(name)]
+
+
+def segment_paths(filesystem: Filesystem, directory: str) -> list[str]:
+    """Return the paths of the segment files in a directory, oldest first; none if it is gone."""
+    try:
+        names = filesystem.names(directory)
+    except FileNotFoundError:
+        return []
+    return [posixpath.join(directory, name) for name in names if name.endswith(SEGMENT_SUFFIX)]
+
+
+def is_uuid(name: str) -> bool:
+    """Whether a name is a UUID in its usual form, as the directories of streams are named."""
+    try:
+        return str(uuid.UUID(name)) == name
+    except ValueError:
+        return False

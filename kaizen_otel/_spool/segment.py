@@ -82,6 +82,16 @@ class Damage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Records of a stream that are missing from the trail, and why; 0: number not known."""
+
+    reason: str
+    stream_id: str
+    first_sequence: int = 0
+    last_sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
     """Everything that can be read from one segment file.
 

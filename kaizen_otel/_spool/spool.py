@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from kaizen_otel._spool.segment import ENTRY_OVERHEAD
@@ -94,7 +94,7 @@ class Spool:
             segment_bytes_max=segment_bytes_max,
             is_durable=is_durable,
         )
-        self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Item | Future[None] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._is_closed = False
@@ -130,6 +130,15 @@ class Spool:
         if error is not None:
             future.set_exception(error)
         return future
+
+    def flush(self, timeout_ms: int) -> bool:
+        """Wait until every record appended before is stored or refused; False if time was up."""
+        marker: Future[None] = Future()
+        with self._lock:
+            if self._thread is None or self._is_closed:
+                return self._bytes_queued == 0
+            self._queue.put(marker)
+        return bool(wait([marker], timeout=timeout_ms / 1000).done)
 
     @property
     def bytes_used(self) -> int:
@@ -223,12 +232,12 @@ class Spool:
         return None
 
     def _run(self) -> None:
-        is_open = True
-        while is_open:
-            item = self._queue.get()
+        item: _Item | Future[None] | None = None
+        while True:
             batch: list[_Item] = []
             size = 0
-            while item is not None:
+            item = self._queue.get()
+            while isinstance(item, _Item):
                 batch.append(item)
                 size += len(item.data)
                 if len(batch) == _COMMIT_COUNT_MAX or size > _COMMIT_BYTES_MAX:
@@ -237,10 +246,12 @@ class Spool:
                     item = self._queue.get_nowait()
                 except queue.Empty:
                     break
-            else:
-                is_open = False
             if batch:
                 self._commit(batch)
+            if item is None:
+                break
+            if isinstance(item, Future):
+                item.set_result(None)
         self._close_segment()
 
     def _close_segment(self) -> None:

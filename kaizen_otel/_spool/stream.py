@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kaizen_otel._spool.cursor import MARKS_MAX, Cursor, Mark, decode_cursor, encode_cursor
 from kaizen_otel._spool.files import (
+    CURSOR_NAME,
+    LOCK_NAME,
     NEW_SUFFIX,
+    SEGMENT_SUFFIX,
     ensure_directory,
     remove_directory_if_there,
     remove_if_there,
@@ -36,9 +39,6 @@ if TYPE_CHECKING:
 
     from kaizen_otel._edges import Filesystem
 
-LOCK_NAME: Final = "lock"
-CURSOR_NAME: Final = "cursor"
-SEGMENT_SUFFIX: Final = ".segment"
 REPLAY_NS: Final = 60 * 10**9
 _MARK_INTERVAL_NS: Final = 10**9
 _READ_BYTES: Final = 256 * 1024
@@ -81,15 +81,7 @@ class SegmentFile:
 class Stream:
     """The directory of one process epoch, held by a lock."""
 
-    def __init__(
-        self,
-        path: str,
-        *,
-        lock: int,
-        filesystem: Filesystem,
-        is_own: bool,
-        replay_ns: int = REPLAY_NS,
-    ) -> None:
+    def __init__(self, path: str, *, lock: int, filesystem: Filesystem, is_own: bool) -> None:
         """Use ``create`` or ``adopt``, which take the lock."""
         self.path = path
         self.is_own = is_own
@@ -98,7 +90,6 @@ class Stream:
         self.delivered_count = 0
         self._filesystem = filesystem
         self._lock_handle: int | None = lock
-        self._replay_ns = replay_ns
         self._lock = threading.Lock()
         self._segments: deque[SegmentFile] = deque()
         self._boot_id = filesystem.boot_id()
@@ -167,6 +158,11 @@ class Stream:
         """How far this stream was delivered."""
         return self._cursor
 
+    @property
+    def is_cursor_stale(self) -> bool:
+        """Whether the cursor moved since its file was written."""
+        return self._cursor_is_stale
+
     def add_segment(self, segment: SegmentFile) -> None:
         """Let the shipper see a segment that the spool has made."""
         with self._lock:
@@ -193,23 +189,30 @@ class Stream:
         size = 0
         with self._lock:
             self.exhausted = True
-        for step in self._walk(self._position):
-            if isinstance(step, Position):
-                if not records:
+        is_read = False
+        try:
+            for step in self._walk(self._position):
+                if isinstance(step, Record):
+                    size += len(step.payload)
+                    if records and size > bytes_max:
+                        break
+                    records.append(step)
+                    if len(records) == count_max:
+                        break
+                elif not records:
                     self._position = step
-                continue
-            size += len(step.payload)
-            if records and size > bytes_max:
-                break
-            records.append(step)
-            if len(records) == count_max:
-                break
-        if records:
-            self.exhausted = False
+            is_read = not records
+        finally:
+            with self._lock:
+                self.exhausted = self.exhausted and is_read
         return records
 
-    def advance(self, records: list[Record], *, now_ns: int) -> None:
-        """Move the cursor behind records that were delivered (or quarantined)."""
+    def advance(self, records: list[Record], *, now_ns: int, replay_since_ns: int) -> None:
+        """Move the cursor behind records that were delivered (or quarantined).
+
+        Positions are remembered so that ``rewind`` can go back to ``replay_since_ns``; both are
+        times of the Unix epoch.
+        """
         after = records[-1].after
         before = self._cursor.sequence_next
         self._position = after
@@ -217,7 +220,7 @@ class Stream:
         if after.sequence_next > before:
             if not self._marks or now_ns - self._marks[-1].time_ns >= _MARK_INTERVAL_NS:
                 self._marks.append(Mark(now_ns, self._cursor.segment_number, before))
-            while len(self._marks) > 1 and now_ns - self._marks[1].time_ns > self._replay_ns:
+            while len(self._marks) > 1 and self._marks[1].time_ns < replay_since_ns:
                 self._marks.popleft()
             self._move_cursor(after, now_ns)
         elif after.sequence_next >= self._replay_end:
@@ -308,8 +311,9 @@ class Stream:
         self._cursor = saved
         self._marks.extend(saved.marks)
         self._position = Position(saved.segment_number, 0, saved.sequence_next)
+        # After another boot a receiver on this machine may have lost what it had not yet synced.
         if saved.boot_id != self._boot_id:
-            self.rewind(saved.delivered_at_ns - self._replay_ns)
+            self.rewind(saved.delivered_at_ns - REPLAY_NS)
 
     def _walk(self, position: Position) -> Iterator[Position | Record]:
         """Step through the stream: records, and positions up to which nothing was missed."""

@@ -11,7 +11,7 @@ import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from kaizen_otel._spool.files import remove_if_there
+from kaizen_otel._spool.files import SEGMENT_SUFFIX, remove_if_there
 from kaizen_otel._spool.segment import (
     ENTRY_OVERHEAD,
     RESOURCES_MAX,
@@ -19,7 +19,7 @@ from kaizen_otel._spool.segment import (
     encode_entry,
     encode_header,
 )
-from kaizen_otel._spool.stream import SEGMENT_SUFFIX, SegmentFile, Stream
+from kaizen_otel._spool.stream import SegmentFile, Stream
 
 if TYPE_CHECKING:
     from kaizen_otel._edges import Clock, Filesystem, Ids

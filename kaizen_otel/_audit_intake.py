@@ -1,0 +1,396 @@
+"""What happens between an encoded audit record and the spool: levels, refusals, gaps, forks.
+
+The manager encodes and asks; this part appends, answers each record's future, keeps the counts,
+and writes gap records.  Its locks are held for counting only, never while the disk works.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import weakref
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kaizen_otel._edges import at_fork, secret_bytes
+from kaizen_otel._spool.store import KEY_BYTES, Store, open_or_explain, read_or_make_key
+from kaizen_otel.audit.content import Pseudonyms
+from kaizen_otel.audit.gap import Gaps
+from kaizen_otel.audit.record import EVENT_GAP, AuditRecord, encode_place, encode_record
+from kaizen_otel.errors import (
+    RecordTooLargeError,
+    SpoolError,
+    SpoolFailedError,
+    SpoolFullError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kaizen_otel._edges import Clock, Filesystem, Ids
+    from kaizen_otel._export import Transport
+    from kaizen_otel._spool.segment import Gap
+    from kaizen_otel.audit.gap import Missing
+    from kaizen_otel.config import AuditConfig
+
+_SECOND_NS: Final = 10**9
+_RETRY_NS: Final = _SECOND_NS // 4
+_NEVER_NS: Final = 3600 * _SECOND_NS
+_WARN_INTERVAL_NS: Final = 60 * _SECOND_NS
+_EXIT_MS: Final = 2_000
+WAITING_MAX: Final = 10_000
+
+_REASONS: Final[dict[type[BaseException], str]] = {
+    SpoolFullError: "spool_full",
+    RecordTooLargeError: "too_large",
+    SpoolFailedError: "write_failed",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditStatus:
+    """Counts of this process: ``emitted == durable + refused + waiting`` at every instant.
+
+    ``undelivered`` are stored and not yet taken by the receiver; ``quarantined`` were refused by
+    it and are kept in files; ``gaps`` are gap records.  ``failing_ns`` says how long the receiver
+    has taken nothing, and ``failure`` why.
+    """
+
+    emitted: int
+    durable: int
+    delivered: int
+    refused: int
+    waiting: int
+    undelivered: int
+    quarantined: int
+    gaps: int
+    bytes_used: int
+    stream_id: str
+    failing_ns: int
+    failure: str
+
+
+class _Pending(NamedTuple):
+    """A record and whom to tell what became of it."""
+
+    data: bytes
+    resource: bytes
+    future: Future[int]
+
+
+class Intake:
+    """One process epoch's way into the spool.  Opens nothing before the first record."""
+
+    def __init__(
+        self,
+        directory: str,
+        *,
+        config: AuditConfig,
+        transport: Transport | None,
+        resource: Callable[[], bytes],
+        clock: Clock,
+        ids: Ids,
+        filesystem: Filesystem,
+        warn: Callable[[str], None],
+    ) -> None:
+        self._directory = directory
+        self._config = config
+        self._transport = transport
+        self._resource = resource
+        self._clock = clock
+        self._ids = ids
+        self._filesystem = filesystem
+        self._warn = warn
+        self._is_delivered_level = config.durability == "delivered"
+        self._is_waiting_mode = config.on_failure == "wait"
+        self._inherited: list[Store] = []
+        self._reset()
+        _intakes.add(self)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._store: Store | None = None
+        self._pseudonyms: Pseudonyms | None = None
+        self._is_shut_down = False
+        self._waiting: deque[_Pending] = deque()
+        self._gaps = Gaps()
+        self._mend_at_ns = 0
+        self._warned_at_ns: dict[str, int] = {}
+        self._emitted = self._durable = self._refused = self._gaps_written = 0
+
+    @property
+    def pseudonyms(self) -> Pseudonyms:
+        """The pseudonyms of this spool root; its key is made at the first use."""
+        if self._pseudonyms is None:
+            try:
+                key = read_or_make_key(
+                    self._directory, filesystem=self._filesystem, clock=self._clock
+                )
+            except OSError as error:
+                self._warn(
+                    f"no pseudonym key in {self._directory} ({error}): values of this process "
+                    "cannot be recognised in the audit trail later (KAIZEN_OTEL_SPOOL_DIR)"
+                )
+                key = secret_bytes(KEY_BYTES)
+            self._pseudonyms = Pseudonyms(key)
+        return self._pseudonyms
+
+    def put(self, data: bytes, resource: bytes) -> Future[int]:
+        """Hand over one record; the future is answered when it is stored, delivered or refused.
+
+        Waits for room if ``on_failure`` is ``wait`` and ``WAITING_MAX`` records wait already.
+        """
+        pending = _Pending(data, resource, _running())
+        with self._lock:
+            self._emitted += 1
+            while len(self._waiting) >= WAITING_MAX and not self._is_shut_down:
+                self._room.wait()
+            # Who waits goes first.
+            is_behind_others = bool(self._waiting) and not self._is_shut_down
+            if is_behind_others:
+                self._waiting.append(pending)
+        if not is_behind_others:
+            self._append(pending)
+        return pending.future
+
+    def refuse(self, error: Exception) -> Future[int]:
+        """Count a record that could not even be encoded."""
+        pending = _Pending(b"", b"", _running())
+        with self._lock:
+            self._emitted += 1
+        self._refuse(pending, error)
+        return pending.future
+
+    def open(self) -> Store | None:
+        """Open spool and shipper, once; None after shutdown."""
+        with self._lock:
+            if self._store is None and not self._is_shut_down:
+                config = self._config
+                self._store = Store(
+                    self._directory,
+                    resource=self._resource(),
+                    transport=self._transport
+                    or open_or_explain(config.endpoint, clock=self._clock),
+                    filesystem=self._filesystem,
+                    clock=self._clock,
+                    ids=self._ids,
+                    bytes_max=config.bytes_max,
+                    timeout_ms=config.endpoint.timeout_ms,
+                    is_durable=config.durability != "none",
+                    finish=_finish,
+                    warn=self._warn,
+                    on_gap=self._report,
+                    on_step=self._mend,
+                )
+                self._store.shipper.start()
+            return self._store
+
+    def settle(self, timeout_ms: int) -> bool:
+        """Wait until everything put so far is stored or refused; False if time was up."""
+        store = self._store
+        return store is None or store.spool.flush(timeout_ms)
+
+    def flush(self, timeout_ms: int) -> bool:
+        """Wait until everything put so far is delivered; False if time was up."""
+        store = self._store
+        if store is None:
+            return True
+        self._mend()
+        return store.flush(timeout_ms)
+
+    def shutdown(self, timeout_ms: int, *, is_hurried: bool = False) -> bool:
+        """Store what waits, deliver what can be, refuse what comes; True if all is delivered.
+
+        ``is_hurried`` does not wait for a receiver that is known to take nothing.
+        """
+        with self._lock:
+            if self._is_shut_down:
+                return True
+            self._is_shut_down = True
+            store, waiting = self._store, list(self._waiting)
+            self._waiting.clear()
+            self._room.notify_all()
+        if store is None:
+            return True
+        for pending in waiting:
+            self._append(pending)
+        self._write_gaps(store)
+        if is_hurried and store.shipper.status().failing_ns:
+            return store.spool.close(timeout_ms) and store.shutdown(0)
+        return store.shutdown(timeout_ms)
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: records, numbers and locks are the parent's."""
+        store = self._store
+        if store is not None:
+            store.abandon()
+            # Kept: collecting it would close sockets that the parent uses.
+            self._inherited.append(store)
+        self._reset()
+
+    def status(self) -> AuditStatus:
+        """Return the counts."""
+        store = self._store
+        shipped = None if store is None else store.shipper.status()
+        stream = None if store is None else store.spool.stream
+        with self._lock:
+            delivered = 0 if shipped is None else shipped.delivered
+            quarantined = 0 if shipped is None else shipped.quarantined
+            stored = self._durable + self._gaps_written
+            return AuditStatus(
+                emitted=self._emitted,
+                durable=self._durable,
+                delivered=delivered,
+                refused=self._refused,
+                waiting=self._emitted - self._durable - self._refused,
+                undelivered=max(0, stored - delivered - quarantined),
+                quarantined=quarantined,
+                gaps=self._gaps_written,
+                bytes_used=0 if store is None else store.spool.bytes_used,
+                stream_id="" if stream is None else stream.stream_id,
+                failing_ns=0 if shipped is None else shipped.failing_ns,
+                failure="" if shipped is None else shipped.failure,
+            )
+
+    def _append(self, pending: _Pending) -> None:
+        # Shutdown keeps the store, whose spool refuses then with the right words.
+        store = self._store or self.open()
+        if store is None:
+            self._refuse(pending, SpoolFailedError("the audit trail is shut down, NOT stored"))
+            return
+        answer = store.spool.append(pending.data, resource=pending.resource)
+        answer.add_done_callback(lambda done: self._answered(store, pending, done))
+
+    def _answered(self, store: Store, pending: _Pending, answer: Future[int]) -> None:
+        error = answer.exception()
+        if error is not None:
+            self._failed(store, pending, error)
+            return
+        sequence = answer.result()
+        with self._lock:
+            self._durable += 1
+        if self._is_delivered_level:
+            delivery = store.shipper.when_delivered(sequence)
+            delivery.add_done_callback(lambda done: _tell(pending, sequence, done))
+        else:
+            pending.future.set_result(sequence)
+
+    def _failed(self, store: Store, pending: _Pending, error: BaseException) -> None:
+        with self._lock:
+            can_wait = self._is_waiting_mode and not self._is_shut_down
+            if can_wait and not isinstance(error, RecordTooLargeError):
+                self._waiting.append(pending)
+                self._mend_at_ns = self._clock.monotonic_ns() + _RETRY_NS
+                store.shipper.wake()
+                return
+        self._refuse(pending, error)
+
+    def _refuse(self, pending: _Pending, error: BaseException) -> None:
+        reason = _REASONS.get(type(error), "fault")
+        now_ns, monotonic_ns = self._clock.time_ns(), self._clock.monotonic_ns()
+        with self._lock:
+            self._refused += 1
+            self._gaps.refused(reason, now_ns=now_ns)
+            store = self._store
+            last_ns = self._warned_at_ns.get(reason)
+            may_warn = last_ns is None or monotonic_ns - last_ns >= _WARN_INTERVAL_NS
+            if may_warn:
+                self._warned_at_ns[reason] = monotonic_ns
+        if may_warn:
+            self._warn(f"an audit record was refused: {error}")
+        pending.future.set_exception(error)
+        if store is not None:
+            store.shipper.wake()
+
+    def _report(self, gap: Gap) -> None:
+        now_ns = self._clock.time_ns()
+        with self._lock:
+            self._gaps.reported(gap, now_ns=now_ns)
+
+    def _mend(self) -> int:
+        """Try waiting records and gap records again; return when to be called next."""
+        store, now_ns = self._store, self._clock.monotonic_ns()
+        if store is None:
+            return _NEVER_NS
+        with self._lock:
+            if not self._waiting and not self._gaps:
+                return _NEVER_NS
+            if now_ns < self._mend_at_ns:
+                return self._mend_at_ns - now_ns
+            self._mend_at_ns = now_ns + _RETRY_NS
+            waiting = list(self._waiting)
+            self._waiting.clear()
+            self._room.notify_all()
+        for pending in waiting:
+            self._append(pending)
+        self._write_gaps(store)
+        return _RETRY_NS
+
+    def _write_gaps(self, store: Store) -> None:
+        stream = store.spool.stream
+        now_ns = self._clock.time_ns()
+        burned = store.spool.take_burned()
+        with self._lock:
+            if stream is not None:
+                self._gaps.burned(stream.stream_id, burned, now_ns=now_ns)
+            taken = self._gaps.take()
+        for missing in taken:
+            record = AuditRecord(
+                record_id=self._ids.uuid7(),
+                time_ns=now_ns,
+                event_name=EVENT_GAP,
+                attributes=missing.attributes(),
+            )
+            answer = store.spool.append(encode_record(record), is_reserved=True)
+            self._count_gap(missing, answer)
+
+    def _count_gap(self, missing: Missing, answer: Future[int]) -> None:
+        def done(answer: Future[int]) -> None:
+            with self._lock:
+                if answer.exception() is None:
+                    self._gaps_written += 1
+                else:
+                    self._gaps.add(missing)
+
+        answer.add_done_callback(done)
+
+
+def _finish(data: bytes, *, stream_id: str, sequence: int, is_last: bool) -> bytes:
+    del is_last
+    return data + encode_place(stream_id, sequence)
+
+
+def _running() -> Future[int]:
+    """Return a future that whoever waits for it cannot cancel."""
+    future: Future[int] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
+def _tell(pending: _Pending, sequence: int, delivery: Future[bool]) -> None:
+    if delivery.result():
+        pending.future.set_result(sequence)
+    else:
+        pending.future.set_exception(
+            SpoolError("the receiver refused the record; it is kept in the spool's quarantine")
+        )
+
+
+_intakes: weakref.WeakSet[Intake] = weakref.WeakSet()
+
+
+def _each_after_fork() -> None:
+    for intake in list(_intakes):
+        intake.after_fork()
+
+
+def _each_at_exit() -> None:
+    for intake in list(_intakes):
+        intake.shutdown(_EXIT_MS, is_hurried=True)
+
+
+at_fork(_each_after_fork)
+atexit.register(_each_at_exit)

@@ -1,0 +1,174 @@
+"""A spool and the shipper that empties it, as one thing to open, flush, shut down, abandon."""
+
+from __future__ import annotations
+
+import posixpath
+import threading
+from typing import TYPE_CHECKING, Final
+
+from kaizen_otel._edges import secret_bytes
+from kaizen_otel._export import Rejected
+from kaizen_otel._spool.files import ensure_directory, replace_file
+from kaizen_otel._spool.shipper import Shipper
+from kaizen_otel._spool.spool import Spool
+from kaizen_otel.errors import KaizenOtelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kaizen_otel._edges import Clock, Filesystem, Ids
+    from kaizen_otel._export import Outcome, Signal, Transport
+    from kaizen_otel._spool.segment import Gap
+    from kaizen_otel._spool.spool import Finish
+    from kaizen_otel.config import EndpointConfig
+
+KEY_NAME: Final = "pseudonym.key"
+KEY_BYTES: Final = 32
+_KEY_LOCK_NAME: Final = "pseudonym.lock"
+_MILLISECOND_NS: Final = 10**6
+_KEY_TRIES: Final = 100
+
+
+class Store:
+    """Where the records of one process epoch go.  Nothing touches the disk before the first one."""
+
+    def __init__(
+        self,
+        directory: str,
+        *,
+        resource: bytes,
+        transport: Transport,
+        filesystem: Filesystem,
+        clock: Clock,
+        ids: Ids,
+        bytes_max: int,
+        timeout_ms: int,
+        is_durable: bool,
+        finish: Finish,
+        warn: Callable[[str], None],
+        on_gap: Callable[[Gap], None],
+        on_step: Callable[[], int],
+    ) -> None:
+        self._clock = clock
+        self.spool = Spool(
+            directory,
+            resource=resource,
+            filesystem=filesystem,
+            clock=clock,
+            ids=ids,
+            bytes_max=bytes_max,
+            is_durable=is_durable,
+            finish=finish,
+            on_stored=self._wake,
+            warn=warn,
+        )
+        self.shipper = Shipper(
+            directory,
+            spool=self.spool,
+            transport=transport,
+            filesystem=filesystem,
+            clock=clock,
+            random_fraction=ids.fraction,
+            timeout_ms=timeout_ms,
+            warn=warn,
+            on_gap=on_gap,
+            on_step=on_step,
+        )
+        # What a forked child must not close: sockets of the parent.
+        self.transport = transport
+
+    def flush(self, timeout_ms: int) -> bool:
+        """Make everything appended so far durable and deliver it; False if time was up."""
+        deadline_ns = self._clock.monotonic_ns() + timeout_ms * _MILLISECOND_NS
+        return self.spool.flush(timeout_ms) and self.shipper.flush(self._left_ms(deadline_ns))
+
+    def shutdown(self, timeout_ms: int) -> bool:
+        """Store what waits, deliver what can be, give the directory to the next process.
+
+        True if everything was delivered.  What was not stays in the spool.
+        """
+        deadline_ns = self._clock.monotonic_ns() + timeout_ms * _MILLISECOND_NS
+        if not self.spool.close(timeout_ms):
+            return False
+        is_delivered = self.shipper.flush(self._left_ms(deadline_ns))
+        if self.shipper.stop(self._left_ms(deadline_ns)):
+            self.spool.release()
+        return is_delivered
+
+    def abandon(self) -> None:
+        """Let go of everything in a forked child: all of it is still the parent's."""
+        self.spool.abandon()
+        self.shipper.abandon()
+
+    def _left_ms(self, deadline_ns: int) -> int:
+        return max(0, (deadline_ns - self._clock.monotonic_ns()) // _MILLISECOND_NS)
+
+    def _wake(self) -> None:
+        self.shipper.wake()
+
+
+def read_or_make_key(directory: str, *, filesystem: Filesystem, clock: Clock) -> bytes:
+    """Return the random key of this spool root, which is made once and shared by its processes.
+
+    Raises ``OSError`` if it can neither be read nor made durable.
+    """
+    path = posixpath.join(directory, KEY_NAME)
+    key = _read_key(filesystem, path)
+    if key:
+        return key
+    ensure_directory(filesystem, directory)
+    never = threading.Event()
+    for _ in range(_KEY_TRIES):
+        lock = filesystem.try_lock(posixpath.join(directory, _KEY_LOCK_NAME))
+        if lock is not None:
+            try:
+                key = _read_key(filesystem, path)
+                if not key:
+                    key = secret_bytes(KEY_BYTES)
+                    replace_file(filesystem, path, key, is_durable=True)
+                return key
+            finally:
+                filesystem.unlock(lock)
+        clock.wait(never, 10 * _MILLISECOND_NS)
+        key = _read_key(filesystem, path)
+        if key:
+            return key
+    raise TimeoutError(f"another process does not finish making {path}")
+
+
+def _read_key(filesystem: Filesystem, path: str) -> bytes:
+    """Return the key, or nothing if there is none or it is incomplete."""
+    try:
+        key = filesystem.read(path, 0, KEY_BYTES)
+    except FileNotFoundError:
+        return b""
+    return key if len(key) == KEY_BYTES else b""
+
+
+class _NoTransport:
+    """Stands in for a transport that cannot be opened: records stay in the spool."""
+
+    def __init__(self, endpoint: str, reason: str) -> None:
+        self.description = endpoint
+        self._reason = reason
+
+    def send(self, signal: Signal, body: bytes, *, deadline_ns: int) -> Outcome:
+        """Say why nothing can be sent."""
+        del signal, body, deadline_ns
+        return Rejected(reason="config", message=self._reason)
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def open_or_explain(endpoint: EndpointConfig, *, clock: Clock) -> Transport:
+    """Open the way to the audit receiver; if it cannot be, every send says why.
+
+    A wrong setting must not keep records from being stored.
+    """
+    from kaizen_otel._export.transports import open_transport
+
+    try:
+        return open_transport(endpoint, clock=clock)
+    except (KaizenOtelError, OSError) as error:
+        return _NoTransport(endpoint.endpoint, str(error))

@@ -1,0 +1,294 @@
+"""The audit trail of one process: protect -> number -> spool -> acknowledge -> deliver.
+
+A record is *durable* when it survives a power loss of this machine and *delivered* when the
+Collector's audit receiver has taken it.  Nothing is lost silently: what cannot be stored is
+counted as refused on the spot, and a gap record says so in the trail once one can be written.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Final
+
+from kaizen_otel import semconv
+from kaizen_otel._audit_intake import AuditStatus, Intake
+from kaizen_otel._edges import OsFilesystem, SystemClock, shared_ids
+from kaizen_otel._otlp.common import encode_resource
+from kaizen_otel._resource import resource_attributes
+from kaizen_otel._spool.waiting import Query, Waitable, wait_for
+from kaizen_otel._warn import RateLimitedWarnings
+from kaizen_otel.audit import record as names
+from kaizen_otel.audit.content import PREFIX, code_or_pseudonym, protect, protect_details
+from kaizen_otel.audit.query import AuditEntry, Filter, audit_entry, select
+from kaizen_otel.audit.record import AuditRecord, encode_record
+from kaizen_otel.audit.trail import read_stored
+from kaizen_otel.config import Config
+from kaizen_otel.errors import AuditUnavailableError
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
+
+    from kaizen_otel._edges import Clock, Filesystem, Ids
+    from kaizen_otel._export import Transport
+    from kaizen_otel.config import AuditConfig
+
+__all__ = ["AuditEntry", "AuditStatus", "AuditTrailManager", "Receipt"]
+
+_TRACE_ID_SIZE: Final = 16
+_SPAN_ID_SIZE: Final = 8
+_QUERY_SETTLE_MS: Final = 1_000
+
+
+class Receipt(Waitable[bool]):
+    """What became of one record: ``receipt.wait()`` or ``await receipt``.
+
+    True when the record is as safe as ``durability`` asks for, False if it was refused; then
+    ``reason`` says why.  With ``on_failure=block_action`` a receipt of ``record()`` raises
+    ``AuditUnavailableError`` instead, so that it cannot be overlooked.
+    """
+
+    def __init__(self, record_id: str, future: Future[int], *, is_strict: bool = False) -> None:
+        self.record_id = record_id
+        self._future = future
+        self._is_strict = is_strict
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is decided; never blocks."""
+        return self._future.done()
+
+    @property
+    def reason(self) -> str:
+        """Why the record was refused; empty if it was not, or not yet."""
+        error = self._future.exception() if self._future.done() else None
+        return "" if error is None else str(error)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Block until it is decided, at most ``timeout_s`` seconds; then it counts as refused."""
+        try:
+            self._future.result(timeout_s)
+        except Exception as error:  # noqa: BLE001 - every kind of refusal has the same answer
+            return self._refuse(error)
+        return True
+
+    async def _wait_async(self) -> bool:
+        try:
+            await wait_for(self._future)
+        except Exception as error:  # noqa: BLE001 - every kind of refusal has the same answer
+            return self._refuse(error)
+        return True
+
+    def _refuse(self, error: Exception) -> bool:
+        if self._is_strict:
+            text = str(error) or "the record is not durable within the time given"
+            raise AuditUnavailableError(
+                f"the action is refused, its audit record could not be made durable: {text}"
+            ) from error
+        return False
+
+
+class AuditTrailManager:
+    """Writes audit records and finds them again; usable from sync code, threads, any event loop.
+
+    Every argument is optional: ``config`` comes from the environment, ``directory`` from it,
+    ``transport`` leads to its endpoint.  ``resource`` is an encoded OTLP Resource or a function
+    that makes one (called again in a forked child).  Opens nothing before the first record.
+    Raises ``PlatformError`` on Windows.
+    """
+
+    def __init__(
+        self,
+        *,
+        directory: str | None = None,
+        config: Config | AuditConfig | None = None,
+        transport: Transport | None = None,
+        resource: bytes | Callable[[], bytes] | None = None,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+        filesystem: Filesystem | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        whole = Config.from_environment() if config is None else config
+        audit = whole.audit if isinstance(whole, Config) else whole
+        self._directory = str(audit.directory) if directory is None else directory
+        self._trail_directory = audit.trail_directory
+        self._is_strict = audit.on_failure == "block_action"
+        self._clock = clock or SystemClock()
+        self._ids = ids or shared_ids()
+        self._filesystem = filesystem or OsFilesystem()
+        self._intake = Intake(
+            self._directory,
+            config=audit,
+            transport=transport,
+            resource=_resource_source(whole, resource),
+            clock=self._clock,
+            ids=self._ids,
+            filesystem=self._filesystem,
+            warn=warn or RateLimitedWarnings(),
+        )
+
+    def emit(
+        self,
+        event_name: str,
+        attributes: Mapping[str, object],
+        *,
+        trace_id: bytes = b"",
+        span_id: bytes = b"",
+        resource: bytes = b"",
+    ) -> Receipt:
+        """Write one record.  Never raises and does not wait, except for room in ``wait`` mode.
+
+        ``attributes`` that hold content become HMAC and size (``audit.content``).  ``resource``
+        is the encoded Resource of the service that acts, if it is not the process's.
+        """
+        return Receipt(*self._put(event_name, attributes, trace_id, span_id, resource))
+
+    def record(
+        self,
+        agent_id: str,
+        action: str,
+        details: Mapping[str, object] | None,
+        result: names.Result,
+        user_id: str | None = None,
+        metadata: Mapping[str, object] | None = None,
+        *,
+        trace_id: bytes = b"",
+        span_id: bytes = b"",
+    ) -> Receipt:
+        """Write one record with Kaizen's signature: ``await`` the receipt or ``.wait()`` for it.
+
+        ``details``, ``metadata`` and ``user_id`` are content: the record holds their HMACs and
+        sizes, and plain values of the keys in ``audit.content.PUBLIC_DETAILS``.
+        """
+        pseudonyms = self._intake.pseudonyms
+        details, metadata = details or {}, metadata or {}
+        event_name, verb = names.event_of_action(action)
+        word = code_or_pseudonym(action, pseudonyms)
+        attributes: dict[str, object] = {
+            semconv.GEN_AI_AGENT_ID: agent_id,
+            names.CALLER_ACTION: word,
+            names.ACTION: word if verb == action else verb,
+            names.PHASE: "outcome",
+            **names.outcome_of_result(result),
+            **protect_details("details", details, pseudonyms),
+            **protect_details("metadata", metadata, pseudonyms),
+        }
+        tool = attributes.get("kaizen.details.tool_name") or attributes.get("kaizen.details.tool")
+        if tool:
+            attributes[semconv.GEN_AI_TOOL_NAME] = tool
+        if user_id:
+            attributes[names.ACTOR_ID] = pseudonyms.of(user_id)
+            attributes[names.ACTOR_TYPE] = "user"
+        record_id, future = self._put(event_name, attributes, trace_id, span_id, b"")
+        return Receipt(record_id, future, is_strict=self._is_strict)
+
+    def query_by_agent(self, agent_id: str) -> Query[list[AuditEntry]]:
+        """Find the records of one agent."""
+        return self._query(Filter(agent=agent_id))
+
+    def query_by_action(self, action: str) -> Query[list[AuditEntry]]:
+        """Find the records of one action."""
+        pseudonym = code_or_pseudonym(action, self._intake.pseudonyms)
+        return self._query(Filter(action=pseudonym))
+
+    def query_by_user(self, user_id: str) -> Query[list[AuditEntry]]:
+        """Find the records of what one user did."""
+        pseudonym = user_id if user_id.startswith(PREFIX) else self.pseudonym(user_id)
+        return self._query(Filter(user=pseudonym), user_id=user_id)
+
+    def query_by_result(self, result: str) -> Query[list[AuditEntry]]:
+        """Find the records with one result: success, failure or denied."""
+        return self._query(Filter(result=result))
+
+    def query_by_timerange(
+        self, start_time: dt.datetime, end_time: dt.datetime
+    ) -> Query[list[AuditEntry]]:
+        """Find the records of a time range, both ends included."""
+        since_ns, until_ns = _nanoseconds(start_time), _nanoseconds(end_time) + 999
+        return self._query(Filter(since_ns=since_ns, until_ns=until_ns))
+
+    def query_all(self) -> Query[list[AuditEntry]]:
+        """Find all records."""
+        return self._query(Filter())
+
+    def pseudonym(self, value: object) -> str:
+        """Return what stands in the trail for a value, to compare."""
+        return self._intake.pseudonyms.of(value)
+
+    def start(self) -> None:
+        """Begin to ship what ended processes left in the spool, before the first own record."""
+        self._intake.open()
+
+    def flush(self, timeout_ms: int) -> bool:
+        """Wait until everything emitted so far is delivered; False if time was up."""
+        return self._intake.flush(timeout_ms)
+
+    def shutdown(self, timeout_ms: int) -> bool:
+        """Store what waits, deliver what can be, then refuse every further record.
+
+        True if everything was delivered.  What was not stays in the spool and is shipped by the
+        next process on this machine.
+        """
+        return self._intake.shutdown(timeout_ms)
+
+    def status(self) -> AuditStatus:
+        """Return the counts of this process."""
+        return self._intake.status()
+
+    def _put(
+        self,
+        event_name: str,
+        attributes: Mapping[str, object],
+        trace_id: bytes,
+        span_id: bytes,
+        resource: bytes,
+    ) -> tuple[str, Future[int]]:
+        record_id = self._ids.uuid7()
+        intake = self._intake
+        try:
+            record = AuditRecord(
+                record_id=record_id,
+                time_ns=self._clock.time_ns(),
+                event_name=event_name,
+                attributes=protect(attributes, intake.pseudonyms),
+                # An id of another size belongs to no trace; the fact is recorded all the same.
+                trace_id=trace_id if len(trace_id) == _TRACE_ID_SIZE else b"",
+                span_id=span_id if len(span_id) == _SPAN_ID_SIZE else b"",
+            )
+            return record_id, intake.put(encode_record(record), resource)
+        except Exception as error:  # noqa: BLE001 - auditing must not break the agent
+            return record_id, intake.refuse(error)
+
+    def _query(self, asked: Filter, user_id: str | None = None) -> Query[list[AuditEntry]]:
+        def ask() -> list[AuditEntry]:
+            self._intake.settle(_QUERY_SETTLE_MS)
+            trail = self._trail_directory
+            records = read_stored(
+                self._filesystem, self._directory, None if trail is None else str(trail)
+            )
+            return [audit_entry(record, user_id) for record in select(records, asked)]
+
+        return Query(ask)
+
+
+def _resource_source(
+    config: Config | AuditConfig, given: bytes | Callable[[], bytes] | None
+) -> Callable[[], bytes]:
+    """Return what makes the process's Resource; without one given, from the environment."""
+    if isinstance(given, bytes):
+        return lambda: given
+    if given is not None:
+        return given
+    whole = config if isinstance(config, Config) else Config.from_environment()
+    return lambda: encode_resource(
+        resource_attributes(
+            whole.service_name or "kaizen-agent", str(uuid.uuid4()), whole.resource_attributes
+        )
+    )
+
+
+def _nanoseconds(moment: dt.datetime) -> int:
+    """Return nanoseconds since the Unix epoch, exact to the microsecond."""
+    return int(moment.replace(microsecond=0).timestamp()) * 10**9 + moment.microsecond * 1000
