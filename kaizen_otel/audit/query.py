@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from kaizen_otel import semconv
-from kaizen_otel._otlp.common import EMPTY
 from kaizen_otel._otlp.decode import plain_attributes
 from kaizen_otel.audit import record as names
 
@@ -39,7 +38,7 @@ class StoredRecord:
     attributes: Mapping[str, object]
     trace_id: str = ""
     span_id: str = ""
-    resource: Mapping[str, object] = EMPTY
+    resource: Mapping[str, object] = field(default_factory=dict[str, object])
 
     @property
     def agent(self) -> str:

@@ -21,11 +21,11 @@ nowhere else, and ``audit.schema.version`` says which state of them a record use
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from kaizen_otel import semconv
-from kaizen_otel._otlp.common import EMPTY, encode_attributes
+from kaizen_otel._otlp.common import encode_attributes
 from kaizen_otel._otlp.logs import encode_log_record
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class AuditRecord:
     record_id: str
     time_ns: int
     event_name: str
-    attributes: Mapping[str, object] = EMPTY
+    attributes: Mapping[str, object] = field(default_factory=dict[str, object])
     trace_id: bytes = b""
     span_id: bytes = b""
     observed_ns: int = 0
