@@ -1,4 +1,4 @@
-"""The doctor: one canary per signal, looked up where it should arrive, and findings with the fix."""
+"""The doctor: one canary per signal, looked up where it should arrive; findings with the fix."""
 
 from __future__ import annotations
 

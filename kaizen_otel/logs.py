@@ -27,7 +27,8 @@ SEVERITY: Final[Mapping[str, int]] = {
 }  # fmt: skip
 _SEEN: Final = "_kaizen_otel_seen"
 _STDLIB_FIELDS: Final = frozenset(
-    vars(logging.LogRecord("", 0, "", 0, "", (), None)) | {"message", "asctime", "taskName", _SEEN}
+    set(vars(logging.LogRecord("", 0, "", 0, "", (), None)))
+    | {"message", "asctime", "taskName", _SEEN}
 )
 
 

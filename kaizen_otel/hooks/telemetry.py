@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from kaizen_otel import semconv
 from kaizen_otel.errors import ConfigError
@@ -153,7 +153,7 @@ class TelemetryHook:
         span_or_none = self.operations.span(number)
         if pair == _LOOP:
             self.operations.abandon(number, "orphaned")
-            self._forget(number)
+            self._forget_ended()
         self.operations.end(number, attributes, error)
         if span_or_none is None:
             return _result({"span_updated": False})
@@ -169,30 +169,40 @@ class TelemetryHook:
         )
 
     def _take(self, context: HookContext, pair: str) -> Hashable | None:
-        run = self._run(context)
+        """Take what this POST belongs to out of the books; the oldest where several would do."""
+        owners = dict.fromkeys((self._run(context), context.trace_id, context.agent_id))
         identity = _identity(context, pair)
         with self._lock:
-            for owner in dict.fromkeys((run, context.trace_id, context.agent_id)):
-                waiting = self._under_way.get((owner, pair, *identity))
-                if waiting:
-                    number = waiting.pop(0)
-                    if not waiting:
-                        del self._under_way[owner, pair, *identity]
-                    if pair == _LOOP:
-                        for loops in self._loops.values():
-                            if number in loops:
-                                loops.remove(number)
-                        self._loops = {k: v for k, v in self._loops.items() if v}
-                    return number
-        return None
+            number = next(
+                (
+                    waiting[0]
+                    for owner in owners
+                    if (waiting := self._under_way.get((owner, pair, *identity)))
+                ),
+                None,
+            )
+            if number is None and pair == _LOOP:
+                # Its trace id was never seen (Kaizen makes a new one for every event).
+                number = next(iter(self._loops.get(context.agent_id, ())), None)
+            if number is not None:
+                _remove(self._under_way, number)
+                _remove(self._loops, number)
+        return number
 
-    def _forget(self, loop: Hashable) -> None:
-        # What the loop abandoned is no longer open and must not pair with a later POST.
-        del loop
+    def _forget_ended(self) -> None:
+        # What a loop abandoned is no longer open and must not pair with a later POST.
         with self._lock:
-            open_ = self.operations.is_open
-            kept = {k: [n for n in v if open_(n)] for k, v in self._under_way.items()}
-            self._under_way = {k: v for k, v in kept.items() if v}
+            is_open = self.operations.is_open
+            for number in [n for waiting in self._under_way.values() for n in waiting]:
+                if not is_open(number):
+                    _remove(self._under_way, number)
+
+
+def _remove(books: dict[Any, list[Hashable]], number: Hashable) -> None:
+    for key in [key for key, numbers in books.items() if number in numbers]:
+        books[key].remove(number)
+        if not books[key]:
+            del books[key]
 
 
 class TracingHook(TelemetryHook):

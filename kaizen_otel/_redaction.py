@@ -1,0 +1,83 @@
+"""Redaction of obvious secrets in free text and attributes; pure.
+
+A cheap prefilter decides whether any pattern can match at all, for most texts hold no secret.
+What is found becomes ``[REDACTED:rule]``.  This is a net under the rule that no content is sent
+by default, not a replacement for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_KEY_BLOCK: Final = (
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+)
+_API_KEY: Final = (
+    r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{16,}|\bgh[pousr]_[A-Za-z0-9]{20,}|\bxox[abprs]-[A-Za-z0-9-]{10,}"
+    r"|\bAKIA[0-9A-Z]{16}\b|\bAIza[A-Za-z0-9_-]{30,}"
+)
+_ASSIGNMENT: Final = (
+    r"(?i:\b(?:[a-z0-9_.-]{0,64}[_.-])?(?:password|passwd|pwd|secret|api[_-]?key|token"
+    r"|authorization)\b[\"']?\s*[=:]\s*)(?i:(?:bearer|basic)\s+)?"
+    r"(?:\"[^\"]*\"|'[^']*'|[^\s,;&\"']+)"
+)
+_RULES: Final = (
+    ("private_key", _KEY_BLOCK),
+    ("assignment", _ASSIGNMENT),
+    ("bearer", r"(?i:\bbearer\s+)[A-Za-z0-9._~+/=-]{8,}"),
+    ("basic", r"(?i:\bbasic\s+)[A-Za-z0-9+/]{12,}={0,2}"),
+    ("api_key", _API_KEY),
+    ("jwt", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
+    ("url_password", r"(?<=://)[^\s/:@]{1,256}:[^\s/@]{1,256}(?=@)"),
+)
+_PATTERN: Final = re.compile("|".join(f"(?P<{name}>{text})" for name, text in _RULES))
+_PREFILTER: Final = re.compile(
+    r"(?i)bearer|basic|private key|[spr]k-|gh[pousr]_|xox|akia|aiza|eyj|@|passw|pwd|secret"
+    r"|api[_-]?key|token|authorization"
+)
+_SECRET_KEY: Final = re.compile(
+    r"(?i)(?:^|[._-])(?:password|passwd|pwd|secret|token|api[_-]?key|authorization|cookie"
+    r"|credentials?|private[_-]?key)$"
+)
+
+
+class Redactor:
+    """Replaces secrets and counts them by rule."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How often each rule has replaced something."""
+        return dict(self._counts)
+
+    def redact(self, text: str) -> str:
+        """``text`` with every secret replaced."""
+        if _PREFILTER.search(text) is None:
+            return text
+        return _PATTERN.sub(self._replace, text)
+
+    def _replace(self, match: re.Match[str]) -> str:
+        rule = match.lastgroup or "unknown"
+        self._counts[rule] += 1
+        return f"[REDACTED:{rule}]"
+
+    def redact_attributes(self, attributes: Mapping[str, object]) -> dict[str, object]:
+        """Attributes with secrets replaced; the value of a key that names a secret goes whole."""
+        redacted: dict[str, object] = {}
+        for key, value in attributes.items():
+            if isinstance(value, str):
+                if _SECRET_KEY.search(key):
+                    self._counts["key"] += 1
+                    redacted[key] = "[REDACTED:key]"
+                else:
+                    redacted[key] = self.redact(value)
+            else:
+                redacted[key] = value
+        return redacted
