@@ -73,12 +73,12 @@ def test_the_mounted_config_is_the_shipped_file_byte_for_byte(
 ) -> None:
     rendered = helm.template(profile=profile)
     data = rendered.one("ConfigMap", tier)["data"]
-    assert data[f"{tier}.yaml"] == (ROOT / f"collector/config/{tier}.yaml").read_text()
+    assert data["gateway.yaml"] == (ROOT / "collector/config/gateway.yaml").read_text()
 
 
 def test_the_charts_copies_of_the_configs_have_not_drifted() -> None:
     copies = sorted((CHART / "files").glob("*.yaml"))
-    assert [path.name for path in copies] == ["audit.yaml", "gateway.yaml"]
+    assert [path.name for path in copies] == ["gateway.yaml"]
     for copy in copies:
         original = ROOT / "collector" / "config" / copy.name
         assert copy.read_bytes() == original.read_bytes(), f"cp {original} {copy}"

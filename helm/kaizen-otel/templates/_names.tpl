@@ -45,12 +45,13 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end -}}
 
 {{/*
-The configs of a tier: the shipped file, unchanged, and what the destinations add to it.
-The Collector merges them in the order of their names in kaizen-otel.configFiles.
+The configs of a tier: the shipped file, unchanged, and what the destinations add to it.  Both tiers
+run the same file, which holds all four routes; what a tier takes is what its Service and its
+NetworkPolicy let in.  The Collector merges the files in the order of its arguments.
 */}}
 {{- define "kaizen-otel.configData" -}}
-{{ .tier }}.yaml: |
-{{ .root.Files.Get (printf "files/%s.yaml" .tier) | trimSuffix "\n" | indent 2 }}
+gateway.yaml: |
+{{ .root.Files.Get "files/gateway.yaml" | trimSuffix "\n" | indent 2 }}
 {{- if eq .tier "gateway" }}
 {{- with include "kaizen-otel.destinations" .root }}
 destinations.yaml: |

@@ -50,7 +50,7 @@ containers:
     image: {{ include "kaizen-otel.image" $root }}
     imagePullPolicy: {{ $root.Values.image.pullPolicy }}
     args:
-      - --config=/etc/kaizen-otel/config/{{ .tier }}.yaml
+      - --config=/etc/kaizen-otel/config/gateway.yaml
       {{- if and (eq .tier "gateway") (include "kaizen-otel.destinations" $root) }}
       - --config=/etc/kaizen-otel/config/destinations.yaml
       {{- end }}
