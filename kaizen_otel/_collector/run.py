@@ -110,6 +110,7 @@ class CollectorProcess:
                     env=self.environment,
                     # Ctrl-C in the terminal reaches us, and we stop it in order.
                     start_new_session=True,
+                    umask=0o077,  # trail and telemetry are for this user only
                 )
             except OSError as error:
                 raise SetupError(f"{self.binary} cannot be started: {error}") from error
