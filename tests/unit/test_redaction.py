@@ -19,14 +19,14 @@ SECRETS = [
 
 
 @pytest.mark.parametrize(("text", "secret"), SECRETS)
-def test_a_secret_does_not_survive(text, secret) -> None:
+def test_a_secret_does_not_survive(text: str, secret: str) -> None:
     assert secret not in Redactor().redact(text)
 
 
 @pytest.mark.parametrize(
     "text", ["hello", "12 tokens used", "a basic question", "mail me @ home", "the secret garden"]
 )
-def test_plain_text_is_left_alone(text) -> None:
+def test_plain_text_is_left_alone(text: str) -> None:
     assert Redactor().redact(text) == text
 
 

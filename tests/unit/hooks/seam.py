@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from kaizen_otel._edges import shared_ids
 from kaizen_otel._otlp.decode import decode_log_record, decode_metric, decode_span, plain_attributes
@@ -16,6 +16,9 @@ from kaizen_otel.metrics import MetricsManager
 from kaizen_otel.traces import Sampler, SpanSettings
 from kaizen_otel.tracing import TracingBackend, TracingManager
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 class ListedAudit:
     """Keeps what it is given; ``durable`` says how each record fares."""
@@ -24,9 +27,10 @@ class ListedAudit:
         self.records: list[tuple[str, dict[str, Any]]] = []
         self.durable = True
 
-    def emit(self, event_name, attributes, *, trace_id=b"", span_id=b""):
+    def emit(self, event_name: str, attributes: Mapping[str, Any], **ids: bytes) -> SimpleNamespace:
+        assert set(ids) == {"trace_id", "span_id"}
         self.records.append((event_name, dict(attributes)))
-        return SimpleNamespace(wait=lambda timeout_s=None: self.durable)
+        return SimpleNamespace(wait=lambda: self.durable)
 
 
 @dataclass
@@ -69,7 +73,7 @@ class Seam:
                 ids=shared_ids(),
                 metrics=self.metrics,
                 logging=logging,
-                audit=self.audit,
+                audit=cast("Any", self.audit),
                 vocabulary=self.vocabulary,
                 seed_style=self.seed_style,
                 block_action=self.block_action,
@@ -96,7 +100,7 @@ class Seam:
         raise LookupError(name)
 
     def metric_names(self) -> set[str]:
-        return {decode_metric(data)["name"] for data, _ in self.metrics.collect()}
+        return {str(decode_metric(data)["name"]) for data, _ in self.metrics.collect()}
 
     def faults(self, kind: str) -> float | None:
         return self.metrics.value("kaizen.telemetry.pairing_faults", {"kaizen.fault": kind})

@@ -5,11 +5,11 @@ import threading
 
 import pytest
 from opentelemetry import trace
-from seam import Seam
 
 from kaizen_otel import semconv
 from kaizen_otel._otlp.decode import plain_attributes
 from kaizen_otel.errors import AuditUnavailableError
+from tests.unit.hooks.seam import Seam
 
 
 def test_an_agent_is_the_root_and_its_tools_and_models_are_its_children() -> None:
@@ -164,7 +164,9 @@ def test_a_hostile_attribute_neither_raises_nor_loses_the_span() -> None:
                  "gen_ai.client.token.usage"}, set()),
     ],
 )  # fmt: skip
-def test_each_vocabulary_has_its_own_metrics(vocabulary, present, absent) -> None:
+def test_each_vocabulary_has_its_own_metrics(
+    vocabulary: str, present: set[str], absent: set[str]
+) -> None:
     seam = Seam(vocabulary=vocabulary)
     seam.operations.begin("invoke_agent", "run", name="Shop")
     seam.operations.begin("chat", "m", "run", name="gpt-x")
