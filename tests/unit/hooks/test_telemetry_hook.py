@@ -139,7 +139,7 @@ def test_a_hook_that_fails_is_isolated_and_counted_and_the_next_one_runs() -> No
     class Failing:
         name = "failing"
 
-        async def handle(self, context) -> Never:
+        async def handle(self, context: HookContext) -> Never:
             raise RuntimeError(context.agent_id)
 
     seen = []
