@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kaizen_otel.config import Config, content_capture
+from kaizen_otel.errors import ConfigError
+
+
+def read(**variables: str) -> Config:
+    return Config.from_environment({"HOME": "/home/me", **variables})
+
+
+def test_without_anything_telemetry_goes_to_localhost_over_http() -> None:
+    config = read()
+    assert config.endpoints["traces"].endpoint == "http://localhost:4318/v1/traces"
+    assert config.endpoints["logs"].protocol == "http/protobuf"
+    assert config.audit.endpoint.endpoint == "http://localhost:4319/v1/logs"
+    assert config.warnings == ()
+
+
+def test_the_common_endpoint_gets_the_signals_path_and_a_signals_own_is_used_as_it_is() -> None:
+    config = read(
+        OTEL_EXPORTER_OTLP_ENDPOINT="https://c.example:1/base/",
+        OTEL_EXPORTER_OTLP_LOGS_ENDPOINT="http://other:2/mine",
+    )
+    assert config.endpoints["traces"].endpoint == "https://c.example:1/base/v1/traces"
+    assert config.endpoints["logs"].endpoint == "http://other:2/mine"
+    assert config.audit.endpoint.endpoint == "https://c.example:4319/v1/logs"
+
+
+def test_grpc_takes_a_bare_host_and_is_secure_unless_told() -> None:
+    secure = read(OTEL_EXPORTER_OTLP_PROTOCOL="grpc", OTEL_EXPORTER_OTLP_ENDPOINT="c:9")
+    plain = read(
+        OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
+        OTEL_EXPORTER_OTLP_ENDPOINT="c",
+        OTEL_EXPORTER_OTLP_INSECURE="true",
+    )
+    assert secure.endpoints["traces"].endpoint == "https://c:9"
+    assert plain.endpoints["traces"].endpoint == "http://c:4317"
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "expected"),
+    [("jaeger", None, "http://jaeger:4317"), (None, 14317, "http://localhost:14317"),
+     ("jaeger", 1, "http://jaeger:1")],
+)  # fmt: skip
+def test_either_half_of_the_jaeger_address_selects_grpc(
+    host: str | None, port: int | None, expected: str
+) -> None:
+    config = Config.from_environment({}, jaeger_host=host, jaeger_port=port)
+    assert {e.endpoint for e in config.endpoints.values()} == {expected}
+    assert {e.protocol for e in config.endpoints.values()} == {"grpc"}
+
+
+@pytest.mark.parametrize(("host", "port"), [("a/b", None), ("", None), (None, 0), (None, 70000)])
+def test_a_wrong_jaeger_address_is_refused_by_its_argument(
+    host: str | None, port: int | None
+) -> None:
+    with pytest.raises(ConfigError, match="jaeger_"):
+        Config.from_environment({}, jaeger_host=host, jaeger_port=port)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "-1"),
+        ("OTEL_SDK_DISABLED", "yes"),
+        ("OTEL_TRACES_EXPORTER", "zipkin"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many"),
+        ("KAIZEN_OTEL_DURABILITY", "eternal"),
+        ("KAIZEN_OTEL_AUDIT_ENDPOINT", "here"),
+        ("KAIZEN_OTEL_SPAN_STYLE", "baroque"),
+    ],
+)
+def test_an_unusable_value_becomes_the_default_and_one_warning_that_names_the_variable(
+    name: str, value: str
+) -> None:
+    config = read(**{name: value})
+    assert any(name in warning for warning in config.warnings)
+    assert len(config.warnings) == 1
+
+
+def test_headers_are_decoded_and_secrets_are_in_no_warning_and_no_repr() -> None:
+    config = read(OTEL_EXPORTER_OTLP_HEADERS="authorization=Bearer%20tok123,bad header=s3cret")
+    assert config.endpoints["traces"].headers == (("authorization", "Bearer tok123"),)
+    assert "s3cret" not in str(config.warnings)
+    assert "tok123" not in repr(config)
+
+
+def test_a_header_cannot_smuggle_a_line() -> None:
+    config = read(OTEL_EXPORTER_OTLP_HEADERS="a=b%0d%0aHost: evil")
+    assert config.endpoints["traces"].headers == ()
+    assert len(config.warnings) == 1
+
+
+def test_limits_follow_the_specifications_order() -> None:
+    config = read(OTEL_ATTRIBUTE_COUNT_LIMIT="5", OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT="7")
+    assert (config.limits.attribute_count, config.limits.attribute_length) == (5, 7)
+    assert read(OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT="9").limits.attribute_count == 9
+    assert read().limits.attribute_length is None
+
+
+def test_the_spool_is_in_the_state_folder_unless_told() -> None:
+    assert read(XDG_STATE_HOME="/s").audit.directory == Path("/s/kaizen-otel/spool")
+    assert read(KAIZEN_OTEL_SPOOL_DIR="/x").audit.directory == Path("/x")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", "default"), ("http", "default"), ("gen_ai_latest_experimental", "latest"),
+     ("http,gen_ai_latest_experimental/dup", "dup")],
+)  # fmt: skip
+def test_the_vocabulary_is_chosen_by_the_standard_variable(text: str, expected: str) -> None:
+    assert read(OTEL_SEMCONV_STABILITY_OPT_IN=text).vocabulary == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("", False), ("NO_CONTENT", False), ("span_only", True)]
+)
+def test_content_is_captured_only_when_asked_for(text: str, expected: bool) -> None:
+    variable = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+    assert content_capture({variable: text}) is expected
