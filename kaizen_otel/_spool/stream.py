@@ -98,6 +98,7 @@ class Stream:
         self._position = Position(0, 0, 0)
         self._replay_end = 0
         self._cursor_is_stale = False
+        self._known_damages: set[tuple[int, int]] = set()
 
     @classmethod
     def create(cls, root: str, stream_id: str, *, filesystem: Filesystem) -> Stream:
@@ -353,16 +354,17 @@ class Stream:
                 if len(chunk) < limit - start and reach < limit - start:
                     reach = limit - start
                     continue
-                offset = self._pass_unreadable(chunk, start, limit)
+                offset = self._pass_unreadable(segment.number, chunk, start, limit)
         yield Position(segment.number, limit, sequence_next)
 
-    def _pass_unreadable(self, chunk: bytes, start: int, limit: int) -> int:
+    def _pass_unreadable(self, number: int, chunk: bytes, start: int, limit: int) -> int:
         """Find where reading can go on behind bytes that are no entry."""
         rest = scan_entries(chunk, 0)
-        if self.is_own or rest.damages:
-            following = rest.entries[0].offset if rest.entries else len(chunk)
+        following = rest.entries[0].offset if rest.entries else len(chunk)
+        if (self.is_own or rest.damages) and (number, start) not in self._known_damages:
+            self._known_damages.add((number, start))
             self.damages.append(Damage(offset=start, size=following))
-        return start + rest.entries[0].offset if rest.entries else limit
+        return start + following if rest.entries else limit
 
     def _read_header(self, segment: SegmentFile) -> int:
         """Learn the segment's own Resource; return where its entries begin."""
