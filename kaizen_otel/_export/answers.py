@@ -1,0 +1,158 @@
+"""What an HTTP answer means: status, headers and body in, an outcome out.  No IO.
+
+Source: OTLP specification, "OTLP/HTTP Response": 2xx is success, 429, 502, 503 and 504 may be
+retried, every other 4xx and 5xx must not be.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, cast
+
+from kaizen_otel._export import Delivered, Rejected, Retryable
+from kaizen_otel._otlp.response import (
+    MESSAGE_LENGTH_MAX,
+    RETRY_AFTER_MS_MAX,
+    parse_partial_success,
+    parse_status_message,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kaizen_otel._export import Outcome
+
+_TEXT_LENGTH_MAX: Final = 200
+_RETRYABLE: Final = {429: "throttled", 502: "unavailable", 503: "unavailable", 504: "unavailable"}
+_REJECTED: Final = {
+    401: ("unauthenticated", "set OTEL_EXPORTER_OTLP_HEADERS to the credentials it wants"),
+    403: ("forbidden", "the credentials in OTEL_EXPORTER_OTLP_HEADERS are not allowed to send"),
+    404: ("not_found", "correct the path in {setting}, for example http://localhost:4318"),
+    405: ("not_found", "correct the path in {setting}, for example http://localhost:4318"),
+    413: ("too_large", "lower OTEL_BSP_MAX_EXPORT_BATCH_SIZE or raise the server's limit"),
+    415: (
+        "unsupported",
+        "it takes no protobuf or no gzip; set OTEL_EXPORTER_OTLP_COMPRESSION=none or {setting}",
+    ),
+    426: ("wrong_protocol", "that port speaks another protocol; set OTEL_EXPORTER_OTLP_PROTOCOL"),
+    505: ("wrong_protocol", "that port speaks another protocol; set OTEL_EXPORTER_OTLP_PROTOCOL"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where requests go, for messages: the whole URL, its origin, and the setting it is from."""
+
+    url: str
+    origin: str
+    setting: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One HTTP answer; header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def classify(place: Place, answer: Answer, *, time_ns: int) -> Outcome:
+    """Return what the answer means.  ``time_ns`` is now, for a Retry-After that is a date."""
+    status = answer.status
+    said = _text(answer)
+    match status // 100:
+        case 2:
+            return _success(place, answer)
+        case _ if status in _RETRYABLE:
+            wish_ms = retry_after_ms(answer.headers.get("retry-after", ""), time_ns=time_ns)
+            return Retryable(
+                reason=_RETRYABLE[status],
+                message=f"{place.url} answered {status}{said}",
+                retry_after_ms=wish_ms,
+            )
+        case 3:
+            target = answer.headers.get("location", "nowhere")[:_TEXT_LENGTH_MAX]
+            said = f" and points to {target}"
+            reason, advice = "redirect", "redirects are not followed, set {setting} to the receiver"
+        case _ if "HTTPS server" in said:
+            reason, advice = "wrong_protocol", "use https:// in {setting}"
+        case _ if status == HTTPStatus.BAD_REQUEST and "too large" in said:
+            reason, advice = _REJECTED[413]
+        case _ if status in _REJECTED:
+            reason, advice = _REJECTED[status]
+        case 4:
+            reason, advice = "bad_request", "is {setting} an OTLP receiver?"
+        case _:
+            reason, advice = "server_error", "look into the server's own log"
+    advice = advice.format(setting=place.setting)
+    return Rejected(reason=reason, message=f"{place.url} answered {status}{said}: {advice}")
+
+
+def _success(place: Place, answer: Answer) -> Outcome:
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "text/html":
+        return Rejected(
+            reason="wrong_protocol",
+            message=f"{place.url} answered {answer.status} with a web page, so it is no OTLP "
+            f"receiver: correct {place.setting}",
+        )
+    try:
+        if kind == "application/json":
+            rejected_count, message = _json_partial_success(answer.body)
+        else:
+            rejected_count, message = parse_partial_success(answer.body)
+    except ValueError as error:
+        return Delivered(message=f"the body of the answer is not OTLP ({error})")
+    return Delivered(rejected_count=rejected_count, message=message)
+
+
+def _json_partial_success(body: bytes) -> tuple[int, str]:
+    """Read an ``Export*ServiceResponse`` in JSON, which some backends send in any case."""
+    response: object = json.loads(body or b"{}")
+    partial: object = {}
+    if isinstance(response, dict):
+        partial = cast("dict[str, object]", response).get("partialSuccess", {})
+    if not isinstance(partial, dict):
+        raise ValueError("partialSuccess is not an object")  # noqa: TRY004 - it is data
+    fields = cast("dict[str, object]", partial)
+    counts = [value for key, value in fields.items() if key.startswith("rejected")]
+    count = int(str(counts[0])) if counts else 0
+    if count < 0:
+        raise ValueError(f"the server says that {count} items were rejected")
+    return count, str(fields.get("errorMessage", ""))[:MESSAGE_LENGTH_MAX]
+
+
+def retry_after_ms(value: str, *, time_ns: int) -> int | None:
+    """Read ``Retry-After``: seconds or a date (RFC 9110, section 10.2.3).
+
+    None if it is missing or unreadable; never more than a day.
+    """
+    value = value.strip()
+    if not value:
+        return None
+    if value.isascii() and value.isdigit():
+        return min(int(value[:10]) * 1000, RETRY_AFTER_MS_MAX)
+    try:
+        moment = parsedate_to_datetime(value)
+        delay_ms = round(moment.timestamp() * 1000) - time_ns // 1_000_000
+    except (ValueError, OverflowError):
+        return None
+    return min(max(delay_ms, 0), RETRY_AFTER_MS_MAX)
+
+
+def _text(answer: Answer) -> str:
+    """Return what the server says about its refusal, as " (...)", or nothing."""
+    text = ""
+    if "protobuf" in answer.headers.get("content-type", ""):
+        try:
+            text = parse_status_message(answer.body)
+        except ValueError:
+            text = ""
+    else:
+        text = answer.body[: 4 * _TEXT_LENGTH_MAX].decode("utf-8", "replace")
+    text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return f" ({text[:_TEXT_LENGTH_MAX]})" if text else ""
