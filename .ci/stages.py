@@ -22,6 +22,7 @@ OUTPUT = BUILD / "test"
 TEST_FOLDERS = {
     "unit": "tests/unit",
     "property": "tests/property",
+    "kaizen": "tests/kaizen",
     "crash": "tests/crash",
     "contract": "tests/contract",
     "chart": "tests/chart",
@@ -30,7 +31,7 @@ TEST_FOLDERS = {
     "containers": "tests/containers",
     "e2e": "tests/e2e",
 }
-LANE_PROCESSOR = ("unit", "property", "crash", "contract", "chart")
+LANE_PROCESSOR = ("unit", "property", "kaizen", "crash", "contract", "chart")
 LANE_PROGRAMS = ("collector", "backends", "containers", "e2e")
 
 #: A skip whose reason starts with this word is right even on a machine that has everything.
@@ -126,8 +127,8 @@ def run_checks() -> list[Result]:
 def obtain_commands() -> dict[str, list[str]]:
     """What fetches or builds the real programs; each is a no-op when the cache has them."""
     return {
-        "obtain collector": [tool("kaizen-otel"), "collector", "obtain"],
-        "obtain stack": [tool("kaizen-otel"), "stack", "obtain"],
+        f"obtain {name}": [tool("python"), str(CI / "obtain.py"), name]
+        for name in ("dev", "gateway", "jaeger", "prometheus", "opensearch")
     }
 
 

@@ -151,6 +151,16 @@ def test_every_make_target_is_a_task_and_is_explained() -> None:
         assert f'"{target}"' in tasks + stages, target
 
 
+def test_every_folder_of_tests_belongs_to_a_stage() -> None:
+    """Tests that `make test` does not run are not tests."""
+    folders = {
+        path.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").rglob("test_*.py")
+    }
+    stages = (ROOT / ".ci" / "stages.py").read_text()
+    lanes = re.findall(r"^LANE_\w+ = \((.*)\)$", stages, re.MULTILINE)
+    assert folders <= set(re.findall(r'"(\w+)"', " ".join(lanes)))
+
+
 def test_every_pinned_tool_has_the_version_of_the_constraints() -> None:
     """pip would stop with a conflict, on the next machine rather than on this one."""
     project = (ROOT / "pyproject.toml").read_text()
