@@ -1,0 +1,137 @@
+"""Small OTLP/JSON requests, a sender that says whether it was acknowledged, and a file reader."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Sender:
+    """Posts OTLP/JSON and says whether it was acknowledged."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def post(self, signal: str, body: dict[str, Any]) -> bool:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/v1/{signal}",
+            data=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with self._opener.open(request, timeout=10) as answer:
+                answer.read()
+                return bool(answer.status == 200)
+        except (OSError, urllib.error.URLError):
+            return False
+
+    def record(self, text: str) -> bool:
+        return self.post("logs", logs(text))
+
+
+def logs(*texts: str, attributes: dict[str, str] | None = None) -> dict[str, Any]:
+    """One request with one log record for each text."""
+    return {
+        "resourceLogs": [
+            {
+                "resource": {"attributes": [_attribute("service.name", "agent")]},
+                "scopeLogs": [
+                    {
+                        "scope": {"name": "test"},
+                        "logRecords": [
+                            {
+                                "timeUnixNano": "1700000000000000000",
+                                "body": {"stringValue": text},
+                                "attributes": [
+                                    _attribute(key, value)
+                                    for key, value in (attributes or {}).items()
+                                ],
+                            }
+                            for text in texts
+                        ],
+                    }
+                ],
+            }
+        ]
+    }
+
+
+def span(name: str, attributes: dict[str, str] | None = None) -> dict[str, Any]:
+    """One request with one span."""
+    return {
+        "resourceSpans": [
+            {
+                "resource": {"attributes": [_attribute("service.name", "agent")]},
+                "scopeSpans": [
+                    {
+                        "scope": {"name": "test"},
+                        "spans": [
+                            {
+                                "traceId": "0af7651916cd43dd8448eb211c80319c",
+                                "spanId": "b7ad6b7169203331",
+                                "name": name,
+                                "kind": 1,
+                                "startTimeUnixNano": "1700000000000000000",
+                                "endTimeUnixNano": "1700000000100000000",
+                                "attributes": [
+                                    _attribute(key, value)
+                                    for key, value in (attributes or {}).items()
+                                ],
+                            }
+                        ],
+                    }
+                ],
+            }
+        ]
+    }
+
+
+def counter(name: str, value: int) -> dict[str, Any]:
+    """One request with one cumulative counter."""
+    return {
+        "resourceMetrics": [
+            {
+                "scopeMetrics": [
+                    {
+                        "metrics": [
+                            {
+                                "name": name,
+                                "sum": {
+                                    "aggregationTemporality": 2,
+                                    "isMonotonic": True,
+                                    "dataPoints": [
+                                        {
+                                            "timeUnixNano": "1700000000000000000",
+                                            "asInt": str(value),
+                                        }
+                                    ],
+                                },
+                            }
+                        ]
+                    }
+                ]
+            }
+        ]
+    }
+
+
+def bodies_in(path: Path) -> list[str]:
+    """The body texts of all whole lines of a file written by the file exporter."""
+    found: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line:
+            continue
+        for resource in json.loads(line)["resourceLogs"]:
+            for scope in resource["scopeLogs"]:
+                found += [record["body"]["stringValue"] for record in scope["logRecords"]]
+    return found
+
+
+def _attribute(key: str, value: str) -> dict[str, Any]:
+    return {"key": key, "value": {"stringValue": value}}

@@ -1,0 +1,51 @@
+"""The committed Go sources: equal to what the builder makes of the manifests, and sound."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kaizen_otel._collector.resources import cache_directory, collector_directory
+from tests.collector.regenerate import MANIFESTS, builder, generate
+
+EXPORTER = collector_directory() / "exporter" / "elasticsearchexporter"
+
+needs_go = pytest.mark.skipif(
+    shutil.which("go") is None, reason="needs Go: install it from https://go.dev/dl"
+)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@needs_go
+def test_the_committed_distributions_are_what_the_builder_makes(tmp_path: Path) -> None:
+    generate(builder(cache_directory(os.environ)), tmp_path)
+    for name in MANIFESTS:
+        made = files(tmp_path / "builder" / "distribution" / name)
+        committed = files(collector_directory() / "builder" / "distribution" / name)
+        assert set(made) == set(committed)
+        drift = [path for path in made if made[path] != committed[path]]
+        assert not drift, f"run tests/collector/regenerate.py: {name} differs in {drift}"
+
+
+@needs_go
+@pytest.mark.parametrize(
+    "command",
+    [["go", "vet", "./..."], ["go", "test", "./..."], ["gofmt", "-l", "."]],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_the_exporters_own_tests_pass(command: list[str]) -> None:
+    done = subprocess.run(command, cwd=EXPORTER, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    if command[0] == "gofmt":
+        assert done.stdout == ""
