@@ -74,7 +74,9 @@ def _run_embedded(
 ) -> None:
     config = config_path("dev")
     say("1. A Collector")
-    found = obtain([config], environment=environment, progress=lambda text: say(f"   {text}"))
+    found = obtain(
+        [config], environment=environment, progress=lambda text: (say(f"   {text}"), None)[1]
+    )
     say(f"   version {found.version}, from {found.source}")
     state = state_directory(environment)
     data = Path(environment.get("KAIZEN_OTEL_DATA_DIR") or state / "dev")
@@ -157,7 +159,7 @@ def print_files(data: Path, instance_id: str, say: Callable[[str], object]) -> N
     for title, lines in (
         ("Trace", list(render_trees(build_trees(spans)))),
         ("Metrics", list(render_metrics(metrics))),
-        ("Logs", [render_log(record) for record, _ in logs]),
+        ("Logs", [render_log(record) for record in _in_order(record for record, _ in logs)]),
         ("Audit trail", [render_audit(record) for record in audit]),
     ):
         print_section(title, lines, say)
@@ -170,7 +172,7 @@ def read_trail(path: Path, instance_id: str) -> list[Json]:
         for record, resource in iter_logs(request):
             if resource.get(SERVICE_INSTANCE_ID) == instance_id:
                 found.setdefault(_record_id(record), record)
-    return list(found.values())
+    return _in_order(found.values())
 
 
 def print_section(title: str, lines: list[str], say: Callable[[str], object]) -> None:
@@ -192,6 +194,10 @@ def print_ledger(run: DemoRun, say: Callable[[str], object]) -> None:
     say(f"Ledger: {run.ledger}; {run.audit}")
     if not run.delivered:
         raise SetupError("not everything arrived within the time: see the ledger line above")
+
+
+def _in_order(records: Iterable[Json]) -> list[Json]:
+    return sorted(records, key=lambda record: int(record.get("timeUnixNano") or 0))
 
 
 def _record_id(record: Json) -> str:

@@ -140,7 +140,7 @@ def _point_text(point: Json, unit: str) -> str:
     if "bucketCounts" in point:
         count = int(point.get("count", 0))
         return f"count {count}, sum {float(point.get('sum', 0.0)):.4g}{shown}"
-    value = float(point.get("asDouble", point.get("asInt", 0)))
+    value = float(str(point.get("asDouble", point.get("asInt", 0))))
     return f"{value:g}{shown}"
 
 

@@ -161,7 +161,7 @@ class ObservabilityManager:
         agent_id: str,
         action: str,
         details: Mapping[str, object],
-        result: str,
+        result: Literal["success", "failure", "denied"],
         user_id: str | None = None,
         metadata: Mapping[str, object] | None = None,
     ) -> None:
