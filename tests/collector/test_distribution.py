@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from kaizen_otel._collector.resources import cache_directory, collector_directory
 from tests.collector.regenerate import MANIFESTS, builder, generate
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 EXPORTER = collector_directory() / "exporter" / "elasticsearchexporter"
 

@@ -123,10 +123,11 @@ def test_no_record_is_lost_or_doubled_over_an_outage_with_kills(
                 assert sender.post("logs", logs(*texts))
                 sent += texts
             if round_number == 3:
-                assert wait_until(lambda: len(store.documents) == len(sent)), process.log_tail()
+                assert wait_until(lambda: len(store.documents) == 400), process.log_tail()
                 process.stop()
             else:
                 process.kill()
+        assert len(sent) == 400
         assert store.texts() == sorted(sent)
 
 
