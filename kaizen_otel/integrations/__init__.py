@@ -74,7 +74,11 @@ def require(framework: str) -> None:
     Raises ``NotEnabledError`` naming the missing package, extra or version.  Reads installed
     metadata only; the framework is not imported.
     """
-    requirement = MINIMUM_VERSIONS[framework]
+    check(MINIMUM_VERSIONS[framework])
+
+
+def check(requirement: Requirement) -> None:
+    """Check one requirement; raises ``NotEnabledError`` as ``require`` does."""
     wanted = ".".join(str(number) for number in requirement.minimum_version)
     remedy = f"pip install 'kaizen-otel[{requirement.extra}]'"
     try:

@@ -8,7 +8,7 @@ points were chosen in the source of kailash-kaizen 2.46.1:
   ``BaseException`` nor the reason, and costs as much as half a run);
 * ``_handle_error``: where Kaizen hands over every exception before it makes a result of it;
 * stand-ins for strategy, memory, permission policy, approval manager and an attached trace
-  exporter, renewed at each run in case the agent was given another one;
+  exporter, renewed at each run and tool call in case the agent was given another one;
 * ``execute_tool`` and ``execute_mcp_tool``: every tool of every strategy.
 """
 
@@ -71,11 +71,14 @@ class AgentObservation:
         watch.active = True
         self._change(ATTRIBUTE, self)
         self._change("_observability_manager", self.manager)
-        for name in ("run", "run_async"):
-            self._wrap(name, self._open_run, watch.close_run)
+        for name, opener, closer in (
+            ("run", watch.open_run, watch.close_run),
+            ("run_async", watch.open_run, watch.close_run),
+            ("execute_tool", watch.open_tool, watch.close_tool),
+            ("execute_mcp_tool", watch.open_mcp_tool, watch.close_tool),
+        ):
+            self._wrap(name, self._renewing(opener), closer)
         self._wrap("_handle_error", watch.open_failure)
-        self._wrap("execute_tool", watch.open_tool, watch.close_tool)
-        self._wrap("execute_mcp_tool", watch.open_mcp_tool, watch.close_tool)
         self._wrap_cleanup()
         self._renew()
 
@@ -114,10 +117,13 @@ class AgentObservation:
         if self._owns_manager:
             self.manager.shutdown(0.0)
 
-    def _open_run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Scope | None:
-        if self.enabled:
-            self._renew()
-        return self.watch.open_run(args, kwargs)
+    def _renewing(self, opener: Opener) -> Opener:
+        def opening(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Scope | None:
+            if self.enabled:
+                self._renew()
+            return opener(args, kwargs)
+
+        return opening
 
     def _wrap(self, name: str, opener: Opener, closer: Closer | None = None) -> None:
         original = getattr(self.watch.agent, name, None)

@@ -108,7 +108,7 @@ def _traced(
     def decorate(decorated: _Decorated, /) -> _Decorated:
         for method in (staticmethod, classmethod):
             if isinstance(decorated, method):
-                inner = cast("Callable[..., Any]", getattr(decorated, "__func__"))  # noqa: B009
+                inner: Callable[..., Any] = cast("Any", decorated).__func__
                 return cast("_Decorated", method(decorate(inner)))
         if inspect.isclass(decorated) or not callable(decorated):
             raise ConfigError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from kaizen.core.base_agent import BaseAgent, BaseAgentConfig
 from kaizen.memory.buffer import BufferMemory
@@ -18,6 +18,9 @@ from kaizen.strategies.multi_cycle import MultiCycleStrategy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+Untyped: TypeAlias = Any
+"""A value of Kaizen's, which has no types."""
 
 
 class Question(Signature):  # type: ignore[misc]
@@ -31,14 +34,17 @@ class ToolAgent(BaseAgent):  # type: ignore[misc]
     """An agent whose tools are Python functions given by name."""
 
     def __init__(
-        self, *, tools: dict[str, Callable[..., Any]] | None = None, **arguments: Any
+        self, *, tools: dict[str, Callable[..., Untyped]] | None = None, **arguments: Untyped
     ) -> None:
         self.tools = tools or {}
         super().__init__(**arguments)
 
     async def execute_tool(
-        self, tool_name: str, params: dict[str, Any], timeout: float | None = None
-    ) -> Any:
+        self,
+        tool_name: str,
+        params: dict[str, Untyped],
+        timeout: float | None = None,  # noqa: ASYNC109 - Kaizen's signature
+    ) -> Untyped:
         del timeout
         tool = self.tools.get(tool_name)
         answer = tool(**params) if tool is not None else {"rows": 3}
@@ -52,28 +58,28 @@ class ToolAgent(BaseAgent):  # type: ignore[misc]
 class Scripted:
     """A strategy that does what a function does."""
 
-    def __init__(self, script: Callable[[Any, dict[str, Any]], Any]) -> None:
+    def __init__(self, script: Callable[[Untyped, dict[str, Untyped]], Untyped]) -> None:
         self.script = script
 
-    def execute(self, agent: Any, inputs: dict[str, Any]) -> Any:
+    def execute(self, agent: Untyped, inputs: dict[str, Untyped]) -> Untyped:
         return self.script(agent, inputs)
 
 
 class AsyncScripted:
     """A strategy that does what a coroutine function does."""
 
-    def __init__(self, script: Callable[[Any, dict[str, Any]], Awaitable[Any]]) -> None:
+    def __init__(self, script: Callable[[Untyped, dict[str, Untyped]], Awaitable[Untyped]]) -> None:
         self.script = script
 
-    async def execute(self, agent: Any, inputs: dict[str, Any]) -> Any:
+    async def execute(self, agent: Untyped, inputs: dict[str, Untyped]) -> Untyped:
         return await self.script(agent, inputs)
 
 
-def config(**changes: Any) -> Any:
+def config(**changes: Untyped) -> Untyped:
     return BaseAgentConfig(**{"llm_provider": "mock", "model": "mock-model", **changes})
 
 
-def search_then_finish(inputs: dict[str, Any], cycle: int) -> dict[str, Any]:
+def search_then_finish(inputs: dict[str, Untyped], cycle: int) -> dict[str, Untyped]:
     """What a model would decide, without a model."""
     del inputs
     if cycle == 0:
@@ -82,7 +88,7 @@ def search_then_finish(inputs: dict[str, Any], cycle: int) -> dict[str, Any]:
     return {"action": "finish", "answer": "done"}
 
 
-def tool_agent(**changes: Any) -> ToolAgent:
+def tool_agent(**changes: Untyped) -> ToolAgent:
     """The recipe: one tool call, then the answer; with memory."""
     return ToolAgent(
         **{
@@ -92,19 +98,22 @@ def tool_agent(**changes: Any) -> ToolAgent:
             "memory": BufferMemory(),
             "agent_id": "a1",
             "mcp_servers": [],
-            **{"tools": {"search": lambda q: {"rows": 3, "q": q}}, **changes},
+            "tools": {"search": lambda q: {"rows": 3, "q": q}},
+            **changes,
         }
     )
 
 
-def scripted_agent(script: Callable[[Any, dict[str, Any]], Any], **changes: Any) -> ToolAgent:
+def scripted_agent(
+    script: Callable[[Untyped, dict[str, Untyped]], Untyped], **changes: Untyped
+) -> ToolAgent:
     """An agent whose strategy is ``script(agent, inputs)``, a function or a coroutine function."""
     strategy = AsyncScripted(script) if asyncio.iscoroutinefunction(script) else Scripted(script)
     arguments = {"config": config(), "signature": Question(), "strategy": strategy}
     return ToolAgent(**{**arguments, "mcp_servers": [], **changes})
 
 
-def model_agent(**changes: Any) -> BaseAgent:
+def model_agent(**changes: Untyped) -> BaseAgent:
     """An agent with Kaizen's default strategy: a workflow around the real LLMAgentNode."""
     arguments = {"config": config(**changes), "signature": Question(), "mcp_servers": []}
     return BaseAgent(**arguments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +12,8 @@ from tests.unit.integrations.recorder import RecordingManager
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.kaizen.agents import Untyped
 
 
 @pytest.fixture(autouse=True)
@@ -32,11 +34,11 @@ def recording() -> Iterator[RecordingManager]:
 
 
 @pytest.fixture
-def observe(recording: RecordingManager) -> Iterator[Callable[..., Any]]:
+def observe(recording: RecordingManager) -> Iterator[Callable[..., Untyped]]:
     """Observe an agent with the recording manager; undone at the end."""
-    observed: list[Any] = []
+    observed: list[Untyped] = []
 
-    def enable(agent: Any, **arguments: Any) -> Any:
+    def enable(agent: Untyped, **arguments: Untyped) -> Untyped:
         kaizen.enable_observability(agent, **{"manager": recording.manager, **arguments})
         observed.append(agent)
         return agent

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from kaizen.config.providers import ConfigurationError
@@ -20,6 +20,7 @@ from tests.kaizen.agents import config, model_agent, scripted_agent, tool_agent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.kaizen.agents import Untyped
     from tests.unit.integrations.recorder import RecordingManager
 
 TIMESTAMP = len("2026-11-24T16:56:43.000000")
@@ -27,18 +28,18 @@ INPUTS = {"question": "hi?", "session_id": "s1"}
 TOOL_TREE = ("invoke_agent ToolAgent", ["search_memory", "execute_tool search", "upsert_memory"])
 
 
-def run_plain(agent: Any) -> Any:
+def run_plain(agent: Untyped) -> Untyped:
     return agent.run(**INPUTS)
 
 
-def run_in_a_loop(agent: Any) -> Any:
-    async def main() -> Any:
+def run_in_a_loop(agent: Untyped) -> Untyped:
+    async def main() -> Untyped:
         return agent.run(**INPUTS)
 
     return asyncio.run(main())
 
 
-def run_async(agent: Any) -> Any:
+def run_async(agent: Untyped) -> Untyped:
     return asyncio.run(agent.run_async(**INPUTS))
 
 
@@ -51,9 +52,9 @@ WAYS = [
 
 @pytest.mark.parametrize(("way", "settings"), WAYS)
 def test_memory_tools_and_loop_are_one_tree(
-    way: Callable[[Any], Any],
-    settings: dict[str, Any],
-    observe: Callable[..., Any],
+    way: Callable[[Untyped], Untyped],
+    settings: dict[str, Untyped],
+    observe: Callable[..., Untyped],
     recording: RecordingManager,
 ) -> None:
     """The framework saves memory after its loop has ended: that too belongs to the run."""
@@ -69,9 +70,9 @@ def test_memory_tools_and_loop_are_one_tree(
 
 @pytest.mark.parametrize(("way", "settings"), WAYS)
 def test_a_model_call_of_the_default_strategy_is_a_child(
-    way: Callable[[Any], Any],
-    settings: dict[str, Any],
-    observe: Callable[..., Any],
+    way: Callable[[Untyped], Untyped],
+    settings: dict[str, Untyped],
+    observe: Callable[..., Untyped],
     recording: RecordingManager,
 ) -> None:
     agent = observe(model_agent(**settings))
@@ -86,7 +87,7 @@ def test_a_model_call_of_the_default_strategy_is_a_child(
 
 
 def test_what_is_known_of_a_run_is_on_its_spans(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
     observe(tool_agent()).run(**INPUTS)
     run = recording.operations.only("invoke_agent").attributes
@@ -110,7 +111,7 @@ def test_what_is_known_of_a_run_is_on_its_spans(
 
 
 def test_an_id_that_kaizen_made_up_is_no_agent_id(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
     """It holds an address: a label of its own for every object."""
     agent = observe(scripted_agent(lambda *_: {"answer": "x"}), agent_name="helper")
@@ -123,7 +124,7 @@ def test_an_id_that_kaizen_made_up_is_no_agent_id(
 
 
 def test_a_run_without_session_id_has_no_conversation(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
     observe(tool_agent()).run(question="hi")
     assert recording.operations.trees() == [("invoke_agent ToolAgent", ["execute_tool search"])]
@@ -139,18 +140,18 @@ class DatabaseError(Exception):
 @pytest.mark.parametrize(("way", "settings"), WAYS)
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_strategy_that_raises_fails_the_run_and_changes_nothing_else(
-    way: Callable[[Any], Any],
-    settings: dict[str, Any],
+    way: Callable[[Untyped], Untyped],
+    settings: dict[str, Untyped],
     asynchronous: bool,
-    observe: Callable[..., Any],
+    observe: Callable[..., Untyped],
     recording: RecordingManager,
 ) -> None:
     failure = DatabaseError("down")
 
-    def plain(*_: Any) -> Any:
+    def plain(*_: Untyped) -> Untyped:
         raise failure
 
-    async def coroutine(*_: Any) -> Any:
+    async def coroutine(*_: Untyped) -> Untyped:
         raise failure
 
     script = coroutine if asynchronous else plain
@@ -161,14 +162,14 @@ def test_a_strategy_that_raises_fails_the_run_and_changes_nothing_else(
 
 @pytest.mark.parametrize(("way", "settings"), WAYS)
 def test_an_exception_that_leaves_the_agent_is_the_same_object(
-    way: Callable[[Any], Any],
-    settings: dict[str, Any],
-    observe: Callable[..., Any],
+    way: Callable[[Untyped], Untyped],
+    settings: dict[str, Untyped],
+    observe: Callable[..., Untyped],
     recording: RecordingManager,
 ) -> None:
     failure = DatabaseError("down")
 
-    def script(*_: Any) -> Any:
+    def script(*_: Untyped) -> Untyped:
         raise failure
 
     raising = config(error_handling_enabled=False, **settings)
@@ -179,7 +180,7 @@ def test_an_exception_that_leaves_the_agent_is_the_same_object(
 
 
 def test_a_result_is_the_same_object(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
     result = {"answer": "x"}
     agent = observe(scripted_agent(lambda *_: result))
@@ -188,11 +189,11 @@ def test_a_result_is_the_same_object(
 
 
 def test_a_configuration_error_is_raised_and_recorded(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
     failure = ConfigurationError("no provider")
 
-    def script(*_: Any) -> Any:
+    def script(*_: Untyped) -> Untyped:
         raise failure
 
     with pytest.raises(ConfigurationError) as caught:
@@ -202,7 +203,7 @@ def test_a_configuration_error_is_raised_and_recorded(
 
 
 def test_a_result_that_reports_a_failure_is_one(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
     answers = [
         {"success": False, "error": "full", "type": "QuotaError", "answer": ""},
@@ -217,12 +218,12 @@ def test_a_result_that_reports_a_failure_is_one(
 
 
 def test_the_real_reason_is_recorded_where_kaizen_replaces_it(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
     """core/agent_loop.py:364 takes any RuntimeError for "no running loop" and starts over."""
     failure = RuntimeError("the real reason")
 
-    async def script(*_: Any) -> Any:
+    async def script(*_: Untyped) -> Untyped:
         raise failure
 
     with pytest.warns(RuntimeWarning, match="never awaited"):
@@ -232,27 +233,27 @@ def test_the_real_reason_is_recorded_where_kaizen_replaces_it(
 
 
 def test_a_handled_failure_is_still_a_failed_run(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
     """Kaizen's own trace exporter says status=error there, too."""
     failure = DatabaseError("down")
 
-    def script(*_: Any) -> Any:
+    def script(*_: Untyped) -> Untyped:
         raise failure
 
     agent = scripted_agent(script)
-    agent._handle_error = lambda error, context: {"answer": "sorry"}
+    agent._handle_error = lambda *_: {"answer": "sorry"}
     assert observe(agent).run(question="hi") == {"answer": "sorry"}
     assert recording.operations.only("invoke_agent").error is failure
 
 
 def test_a_memory_that_raises_fails_its_span_and_the_run(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
     failure = DatabaseError("no memory")
 
     class Forgetful(BufferMemory):  # type: ignore[misc]
-        def load_context(self, session_id: str) -> Any:
+        def load_context(self, _: str) -> Untyped:
             raise failure
 
     result = observe(tool_agent(memory=Forgetful())).run(**INPUTS)
@@ -262,11 +263,11 @@ def test_a_memory_that_raises_fails_its_span_and_the_run(
 
 
 def test_a_tool_that_raises_fails_its_span(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
     failure = DatabaseError("no rows")
 
-    def search(q: str) -> Any:
+    def search(q: str) -> Untyped:
         raise failure
 
     observe(tool_agent(tools={"search": search})).run(**INPUTS)
@@ -274,9 +275,9 @@ def test_a_tool_that_raises_fails_its_span(
 
 
 def test_a_tool_that_answers_a_failure_fails_its_span(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
-    def search(q: str) -> Any:
+    def search(q: str) -> Untyped:
         return SimpleNamespace(success=False, result=None, error="no rows")
 
     observe(tool_agent(tools={"search": search})).run(**INPUTS)
@@ -285,9 +286,9 @@ def test_a_tool_that_answers_a_failure_fails_its_span(
 
 
 def test_a_tool_that_times_out_fails_its_span(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
-    async def search(q: str) -> Any:
+    async def search(q: str) -> Untyped:
         await asyncio.wait_for(asyncio.Event().wait(), 0.01)
 
     observe(tool_agent(tools={"search": search})).run(**INPUTS)
@@ -297,12 +298,12 @@ def test_a_tool_that_times_out_fails_its_span(
 
 
 def test_a_cancelled_run_ends_all_its_spans(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
-    async def forever(q: str) -> Any:
+    async def forever(q: str) -> Untyped:
         await asyncio.Event().wait()
 
-    async def script(agent: Any, _: Any) -> Any:
+    async def script(agent: Untyped, _: Untyped) -> Untyped:
         return await agent.execute_tool("search", {"q": "x"})
 
     agent = observe(
@@ -324,11 +325,11 @@ def test_a_cancelled_run_ends_all_its_spans(
 
 # ------------------------------------------------------------------------- several at a time
 def test_an_agent_called_by_a_tool_is_a_child_of_the_tool(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
     inner = observe(tool_agent(agent_id="inner"), agent_name="inner")
 
-    def ask(q: str) -> Any:
+    def ask(q: str) -> Untyped:
         return inner.run(question=q, session_id="s2")
 
     outer = observe(tool_agent(tools={"search": ask}), agent_name="outer")
@@ -346,11 +347,11 @@ def test_an_agent_called_by_a_tool_is_a_child_of_the_tool(
 
 
 def test_an_agent_called_by_another_strategy_is_a_child_of_its_run(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
     inner = observe(scripted_agent(lambda *_: {"answer": "y"}), agent_name="inner")
 
-    async def script(agent: Any, inputs: dict[str, Any]) -> Any:
+    async def script(agent: Untyped, inputs: dict[str, Untyped]) -> Untyped:
         return await asyncio.to_thread(inner.run, **inputs)
 
     outer = observe(scripted_agent(script), agent_name="outer")
@@ -359,13 +360,13 @@ def test_an_agent_called_by_another_strategy_is_a_child_of_its_run(
 
 
 def test_parallel_calls_of_one_tool_are_siblings(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
-    async def search(q: str) -> Any:
+    async def search(q: str) -> Untyped:
         await asyncio.sleep(0)
         return q
 
-    async def script(agent: Any, _: Any) -> Any:
+    async def script(agent: Untyped, _: Untyped) -> Untyped:
         calls = (agent.execute_tool("search", {"q": str(n)}) for n in range(16))
         return {"answer": [found.result for found in await asyncio.gather(*calls)]}
 
@@ -377,7 +378,7 @@ def test_parallel_calls_of_one_tool_are_siblings(
 
 
 def test_many_agents_in_threads_and_tasks_keep_their_trees_apart(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
     settings = config(use_async_llm=True)
     agents = [observe(tool_agent(agent_id=f"n{n}", config=settings)) for n in range(12)]
@@ -396,7 +397,7 @@ def test_many_agents_in_threads_and_tasks_keep_their_trees_apart(
 
 
 def test_one_agent_in_many_threads_keeps_its_runs_apart(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
     agent = observe(tool_agent())
     with ThreadPoolExecutor(8) as pool:
@@ -405,9 +406,9 @@ def test_one_agent_in_many_threads_keeps_its_runs_apart(
 
 
 def test_a_tool_called_in_a_thread_without_context_finds_the_only_run(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
-    def script(agent: Any, _: Any) -> Any:
+    def script(agent: Untyped, _: Untyped) -> Untyped:
         call = agent.execute_tool("search", {"q": "x"})
         thread = threading.Thread(target=asyncio.run, args=(call,))
         thread.start()
@@ -419,7 +420,7 @@ def test_a_tool_called_in_a_thread_without_context_finds_the_only_run(
 
 
 def test_a_tool_called_outside_a_run_is_a_root_and_says_whose_it_is(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
     agent = observe(tool_agent())
     asyncio.run(agent.execute_tool("search", {"q": "x"}))
@@ -431,12 +432,12 @@ def test_a_tool_called_outside_a_run_is_a_root_and_says_whose_it_is(
 
 # ------------------------------------------------------------------------------- other paths
 def test_run_and_run_async_that_call_each_other_are_one_run(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
     agent = scripted_agent(lambda *_: {"answer": "x"})
     original = agent.run
 
-    async def run_async(**inputs: Any) -> Any:
+    async def run_async(**inputs: Untyped) -> Untyped:
         return await asyncio.to_thread(agent.run, **inputs)
 
     agent.run_async = run_async
@@ -446,9 +447,9 @@ def test_run_and_run_async_that_call_each_other_are_one_run(
 
 
 def test_an_agent_that_runs_itself_again_has_a_run_inside_its_run(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
-    def script(agent: Any, inputs: dict[str, Any]) -> Any:
+    def script(agent: Untyped, inputs: dict[str, Untyped]) -> Untyped:
         if inputs["question"] == "once":
             return {"answer": "x"}
         return agent.run(question="once")
@@ -458,7 +459,7 @@ def test_an_agent_that_runs_itself_again_has_a_run_inside_its_run(
 
 
 def test_a_strategy_called_without_a_run_is_a_run(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
     agent = observe(tool_agent())
     agent.strategy.execute(agent, {"question": "hi"})
@@ -466,7 +467,7 @@ def test_a_strategy_called_without_a_run_is_a_run(
 
 
 def test_a_streaming_strategy_is_a_run_while_it_is_read(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
     agent = observe(scripted_agent(lambda *_: {"answer": ""}, strategy=StreamingStrategy(4)))
 
@@ -478,7 +479,7 @@ def test_a_streaming_strategy_is_a_run_while_it_is_read(
 
 
 def test_what_the_agent_is_given_later_is_observed_from_the_next_run(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
     agent = observe(scripted_agent(lambda *_: {"answer": "x"}))
     agent.memory = BufferMemory()
@@ -489,15 +490,15 @@ def test_what_the_agent_is_given_later_is_observed_from_the_next_run(
 
 class Exporter:
     def __init__(self) -> None:
-        self.events: list[Any] = []
+        self.events: list[Untyped] = []
 
-    def export(self, event: Any) -> None:
+    def export(self, event: Untyped) -> None:
         self.events.append(event)
 
 
 @pytest.mark.parametrize("attached_first", [True, False])
 def test_an_attached_trace_exporter_goes_on_and_names_the_run(
-    attached_first: bool, observe: Callable[..., Any], recording: RecordingManager
+    attached_first: bool, observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
     exporter, agent = Exporter(), scripted_agent(lambda *_: {"answer": "x"})
     if attached_first:
@@ -514,7 +515,7 @@ def test_an_attached_trace_exporter_goes_on_and_names_the_run(
 
 
 def test_a_span_around_the_run_is_its_parent(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
     agent = observe(scripted_agent(lambda *_: {"answer": "x"}))
     outer = trace.NonRecordingSpan(trace.SpanContext(5, 6, is_remote=True))
@@ -525,7 +526,7 @@ def test_a_span_around_the_run_is_its_parent(
 
 
 def test_events_to_trace_limits_the_spans_but_not_what_is_recorded(
-    observe: Callable[..., Any], recording: RecordingManager
+    observe: Callable[..., Untyped], recording: RecordingManager
 ) -> None:
     """A filter for pictures must not thin out the audit trail."""
     agent = observe(tool_agent(), events_to_trace=["pre_tool_use"])
@@ -538,13 +539,13 @@ def test_events_to_trace_limits_the_spans_but_not_what_is_recorded(
 
 
 def test_a_fault_of_ours_never_reaches_the_agent(
-    observe: Callable[..., Any],
+    observe: Callable[..., Untyped],
     recording: RecordingManager,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     unobserved = run_plain(tool_agent())
     agent = observe(tool_agent())
-    recording.operations.broken = True
+    recording.operations.broken = type("AgentFault", (Exception,), {})()
     assert run_plain(agent) == unobserved
     assert recording.operations.all == []
-    assert "a call was not recorded" in caplog.text
+    assert "a call was not recorded: AgentFault" in caplog.text

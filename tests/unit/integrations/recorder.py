@@ -103,7 +103,7 @@ class RecordingOperations:
         self.events: list[RecordedEvent] = []
         self.faults: list[str] = []
         self.refuse_tools = False
-        self.broken = False
+        self.broken: Exception | None = None
 
     def begin(
         self,
@@ -114,8 +114,8 @@ class RecordingOperations:
         *,
         name: str | None = None,
     ) -> RecordedSpan:
-        if self.broken:
-            raise ZeroDivisionError("ours is broken")
+        if self.broken is not None:
+            raise self.broken
         if self.refuse_tools and operation == "execute_tool":
             raise AuditUnavailableError(f"execute_tool {name} was NOT run")
         with self.lock:
