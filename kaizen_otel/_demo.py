@@ -48,30 +48,18 @@ class DemoRun:
     delivered: bool
 
 
-def run_demo(
+def run_embedded(
     *,
-    stack: str,
     model: str,
     say: Callable[[str], object],
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Run the demo and print it.
+    """Run the demo over the embedded Collector, which writes files, and print it.
 
     Raises ``SetupError`` when a part cannot be had or what was sent cannot be read back.
     """
-    environ = os.environ if environment is None else environment
-    require_kaizen(model, environ)
-    if stack == "full":
-        from kaizen_otel._demo_full import run_full
-
-        run_full(model=model, say=say)
-    else:
-        _run_embedded(model=model, say=say, environment=environ)
-
-
-def _run_embedded(
-    *, model: str, say: Callable[[str], object], environment: Mapping[str, str]
-) -> None:
+    environment = os.environ if environment is None else environment
+    require_kaizen(model, environment)
     config = config_path("dev")
     say("1. A Collector")
     found = obtain(

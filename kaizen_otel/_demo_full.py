@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from kaizen_otel._collector.resources import state_directory
 from kaizen_otel._demo import observe_agent, print_ledger, print_section, read_trail
+from kaizen_otel._demo_agent import require_kaizen
 from kaizen_otel._render import render_audit, safe_line
 from kaizen_otel._stack import NativeStack
 from kaizen_otel.errors import SetupError
@@ -29,8 +31,7 @@ def run_full(*, model: str, say: Callable[[str], object]) -> None:
 
     The backends go on running.  Raises ``SetupError`` if one does not show the run.
     """
-    import os
-
+    require_kaizen(model, os.environ)
     say("1. Jaeger, Prometheus, OpenSearch and the Collector (the first time they are built)")
     stack = NativeStack()
     stack.up()

@@ -245,7 +245,7 @@ def _refusal(subject: str, endpoint: EndpointConfig, outcome: Outcome) -> Findin
             return Finding(
                 subject=subject,
                 level="error",
-                message=message,
+                message=message.replace("OTEL_EXPORTER_OTLP_ENDPOINT", setting),
                 fix=f"start a Collector ('kaizen-otel collector run') or correct {setting}",
             )
 

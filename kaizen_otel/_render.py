@@ -168,7 +168,7 @@ def render_audit(record: Json) -> str:
         ("decision", "kaizen.decision"),
         ("result", "audit.outcome"),
     ):
-        if key in found:
+        if key in found and found[key] != "unknown":
             parts.append(f"{label} {safe_line(found[key])}")
     return " ".join(parts).rstrip()
 

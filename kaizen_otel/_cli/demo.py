@@ -24,6 +24,11 @@ import click
 )
 def demo(stack: str, model: str) -> None:
     """Run a real Kaizen agent through a real Collector and print what arrived."""
-    from kaizen_otel._demo import run_demo
+    if stack == "full":
+        from kaizen_otel._demo_full import run_full
 
-    run_demo(stack=stack, model=model, say=click.echo)
+        run_full(model=model, say=click.echo)
+    else:
+        from kaizen_otel._demo import run_embedded
+
+        run_embedded(model=model, say=click.echo)
