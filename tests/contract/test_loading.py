@@ -66,20 +66,26 @@ observability.get_logger("demo").info("called")
 """
 
 
+@pytest.fixture(scope="module")
+def observed(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The modules of a process that observed a call."""
+    return loaded(OBSERVED, tmp_path_factory.mktemp("observed"))[0]
+
+
 @pytest.mark.parametrize(
     "unwanted",
     ["opentelemetry.sdk", "opentelemetry.proto", "google.protobuf", "grpc", "click", "yaml"],
 )
-def test_an_observed_agent_on_the_fast_door_does_not_load(unwanted: str, tmp_path: Path) -> None:
-    modules, _ = loaded(OBSERVED, tmp_path)
-    assert "opentelemetry.trace" in modules
-    assert unwanted not in modules
+def test_an_observed_agent_on_the_fast_door_does_not_load(
+    unwanted: str, observed: set[str]
+) -> None:
+    assert "opentelemetry.trace" in observed
+    assert unwanted not in observed
 
 
-def test_the_emitter_loads_none_of_the_tools_around_it(tmp_path: Path) -> None:
-    modules, _ = loaded(OBSERVED, tmp_path)
+def test_the_emitter_loads_none_of_the_tools_around_it(observed: set[str]) -> None:
     tools = ("_cli", "_view", "_stack", "_collector", "_trail", "_doctor", "_demo", "testing")
-    found = {name.split(".")[1] for name in modules if name.startswith("kaizen_otel.")}
+    found = {name.split(".")[1] for name in observed if name.startswith("kaizen_otel.")}
     assert not [name for name in found if name.startswith(tools)]
 
 
