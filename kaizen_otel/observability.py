@@ -66,6 +66,11 @@ def process_pipeline(
         return _pipeline
 
 
+def active_pipeline() -> Pipeline | None:
+    """The pipeline of this process, or None when nothing is observed."""
+    return _pipeline
+
+
 def current_manager() -> ObservabilityManager | None:
     """The manager that ``observe`` made last and that is not shut down; decorators use it."""
     return _current
