@@ -34,7 +34,10 @@ class World:
         return self._items("logs.jsonl", iter_logs, instance)
 
     def audit(self, instance: str) -> Items:
-        found = self._items("audit/audit.jsonl", iter_logs, instance)
+        return self.trail("audit/audit.jsonl", instance)
+
+    def trail(self, name: str, instance: str) -> Items:
+        found = self._items(name, iter_logs, instance)
         return list({str(r["attributes"]["audit.record.id"]): r for r in found}.values())
 
     def tree(self, instance: str) -> dict[str, str | None]:
