@@ -94,7 +94,15 @@ def build(
                 shutil.copyfile(path, copy)
             output = work / target.name
             _run(
-                [go, "build", *BUILD_FLAGS, "-o", str(output), "."],
+                [
+                    go,
+                    "build",
+                    "-v",
+                    *BUILD_FLAGS,  # -v: the last package is the progress
+                    "-o",
+                    str(output),
+                    ".",
+                ],
                 folder=work / _SOURCES[distribution][0],
                 log_path=work / "build.log",
                 environment={**environment, "CGO_ENABLED": "0"},

@@ -326,8 +326,8 @@ def go(world: World, body: str) -> None:
 
 def test_a_build_ends_in_the_cache_and_is_made_once(world: World) -> None:
     content = script(DEV).replace("'END'", "'INNER'").replace("\nEND\n", "\nINNER\n")
-    # `go build FLAGS -o OUTPUT .`: the output is the seventh argument.
-    go(world, f'[ -f main.go ] || exit 9\ncat > "$7" <<\'FILE\'\n{content}FILE\n/bin/chmod +x "$7"')
+    # `go build -v FLAGS -o OUTPUT .`: the output is the eighth argument.
+    go(world, f'[ -f main.go ] || exit 9\ncat > "$8" <<\'FILE\'\n{content}FILE\n/bin/chmod +x "$8"')
     obtained = world.obtain()
     assert (obtained.source, obtained.path) == ("build", world.cached())
     assert any("building the dev Collector" in line for line in world.said)
@@ -351,7 +351,7 @@ def test_two_at_once_build_once(world: World) -> None:
     go(
         world,
         f"echo build >> {log}\n/bin/sleep 0.5\n"
-        f'cat > "$7" <<\'FILE\'\n{content}FILE\n/bin/chmod +x "$7"',
+        f'cat > "$8" <<\'FILE\'\n{content}FILE\n/bin/chmod +x "$8"',
     )
     found: list[Obtained] = []
     threads = [threading.Thread(target=lambda: found.append(world.obtain())) for _ in range(2)]
