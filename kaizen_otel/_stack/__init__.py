@@ -5,7 +5,8 @@ fetched is kept in ``$XDG_CACHE_HOME/kaizen-otel``, what runs is noted in
 ``$XDG_STATE_HOME/kaizen-otel/stack``.  The emitter never imports this part.
 """
 
+from kaizen_otel._stack.build import ToolMissingError
 from kaizen_otel._stack.native import COMPONENTS, ComponentStatus, NativeStack
 from kaizen_otel._stack.ports import StackPorts
 
-__all__ = ["COMPONENTS", "ComponentStatus", "NativeStack", "StackPorts"]
+__all__ = ["COMPONENTS", "ComponentStatus", "NativeStack", "StackPorts", "ToolMissingError"]

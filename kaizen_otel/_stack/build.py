@@ -36,6 +36,10 @@ _POLL_NS = 200_000_000
 _APT_LOCK = ("-o", "DPkg::Lock::Timeout=300")  # another apt may run; seconds
 
 
+class ToolMissingError(SetupError):
+    """A program is missing that only a person can install; the message names it."""
+
+
 def say(text: str) -> None:
     """Print one line of progress where people look for it, apart from the results."""
     sys.stderr.write(f"{text}\n")
@@ -226,7 +230,7 @@ def build_go(
     def make(folder: Path) -> None:
         go = shutil.which("go")
         if go is None:
-            raise SetupError(
+            raise ToolMissingError(
                 f"{name} cannot be built: no `go` on PATH. Install {GO_NEEDED} or later, or set "
                 f"KAIZEN_OTEL_{name.upper()} to a {name} program"
             )

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from kaizen_otel._collector.run import log_tail
 from kaizen_otel._edges import SystemClock
-from kaizen_otel._stack.build import apt_install, locked, may_use_apt, say
+from kaizen_otel._stack.build import ToolMissingError, apt_install, locked, may_use_apt, say
 from kaizen_otel._stack.processes import POLL_NS, ProcessIdentity, identify, leave, stop
 from kaizen_otel.errors import SetupError
 
@@ -87,7 +87,7 @@ def docker_engine(
         yield found
         return
     if not may_use_apt():
-        raise SetupError(
+        raise ToolMissingError(
             "no Docker engine answers: start Docker (https://docs.docker.com/engine/install) or "
             "set DOCKER_HOST to one; root on Debian or Ubuntu gets a private one by itself"
         )
@@ -128,6 +128,9 @@ def _start(progress: Callable[[str], None], clock: Clock) -> None:
                 *("--log-level", "warn"),
                 # Published ports go through Docker's own proxy; the host's rules stay as they are.
                 *("--iptables=false", "--ip-forward=false", "--ip-masq=false"),
+                # No name server is reachable, and Docker leaves a question that it cannot answer
+                # without any answer (gRPC asks for a TXT record first): give up after a second.
+                *("--dns", "127.0.0.1", "--dns-opt", "timeout:1", "--dns-opt", "attempts:1"),
             ],
             stdin=subprocess.DEVNULL,
             stdout=log,

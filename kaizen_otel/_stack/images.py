@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from kaizen_otel._stack import gateway, jaeger, opensearch, prometheus
-from kaizen_otel._stack.build import build_once, digest_of, run_long, say
+from kaizen_otel._stack.build import ToolMissingError, build_once, digest_of, run_long, say
 from kaizen_otel.errors import SetupError
 
 if TYPE_CHECKING:
@@ -249,7 +249,7 @@ def java_runtime(*, cache: Path | None, progress: Callable[[str], None]) -> Path
     jlink = opensearch.find_java("jlink")
     objection = "there is no `java`" if java is None else opensearch.java_objection(java)
     if java is None or objection:
-        raise SetupError(
+        raise ToolMissingError(
             f"the image of OpenSearch cannot be made: {objection}. Install Java "
             f"{opensearch.JAVA_MIN} or later"
         )

@@ -93,6 +93,16 @@ class NativeStack:
         self._clock: Clock = clock or SystemClock()
         self._state_path = self.directory / "state.json"
 
+    def obtain(self, components: Sequence[str] = COMPONENTS) -> dict[str, Path]:
+        """The programs of components, built or fetched if they are not in the cache.
+
+        Raises SetupError when one cannot be had, ToolMissingError saying what to install first.
+        """
+        return {
+            name: _RECIPES[name].obtain(cache=self._cache, progress=self._progress)
+            for name in components
+        }
+
     def up(
         self, components: Sequence[str] = COMPONENTS, *, deadline_s: float = START_DEADLINE_S
     ) -> None:
@@ -108,10 +118,7 @@ class NativeStack:
                 f"no component is called {', '.join(sorted(unknown))}: use {', '.join(COMPONENTS)}"
             )
         missing = [name for name in COMPONENTS if name in components and name not in self._alive()]
-        programs = {
-            name: _RECIPES[name].obtain(cache=self._cache, progress=self._progress)
-            for name in missing
-        }
+        programs = self.obtain(missing)
         with self._locked():
             self._refuse_other_ports()
             launches = [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kaizen_otel._collector.resources import collector_directory
 from kaizen_otel._stack.build import (
+    ToolMissingError,
     apt_install,
     build_once,
     digest_of,
@@ -96,7 +97,7 @@ def _build_tools(log_path: Path, progress: Callable[[str], None]) -> dict[str, s
         apt_install(_DEBIAN, log_path=log_path, progress=progress)
         missing = _missing_tools()
     if missing:
-        raise SetupError(
+        raise ToolMissingError(
             f"OpenSearch cannot be obtained: no {', '.join(missing)}. Install a JDK of Java "
             f"{JAVA_MIN} or later and Maven (on Debian: apt-get install {' '.join(_DEBIAN)}), or "
             f"set {FOLDER_VARIABLE} to a folder made on another machine"
@@ -133,7 +134,7 @@ def launch(program: Path, *, ports: StackPorts, directory: Path) -> Launch:
     java = find_java()
     objection = "there is no `java`" if java is None else java_objection(java)
     if java is None or objection:
-        raise SetupError(
+        raise ToolMissingError(
             f"OpenSearch cannot be started: {objection}. Install Java {JAVA_MIN} or later, or set "
             "JAVA_HOME to it"
         )

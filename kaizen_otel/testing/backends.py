@@ -132,8 +132,9 @@ def search_logs(
 def wait_until(fn: Callable[[], T], deadline_s: float, *, clock: Clock | None = None) -> T:
     """Call ``fn`` until its value is true, and return that value.
 
-    An OSError of ``fn`` counts as "not yet" (nobody listens there yet, or it still starts).  Raises TimeoutError with
-    the last value or error once ``deadline_s`` seconds are over; ``fn`` is called at least once.
+    An OSError of ``fn`` counts as "not yet" (nobody listens there yet, or it still starts).
+    Raises TimeoutError with the last value or error once ``deadline_s`` seconds are over; ``fn``
+    is called at least once.
     """
     clock = clock or SystemClock()
     deadline_ns = clock.monotonic_ns() + int(deadline_s * 1e9)

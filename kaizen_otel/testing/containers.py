@@ -20,7 +20,7 @@ import yaml
 
 from kaizen_otel._collector.resources import config_path
 from kaizen_otel._edges import SystemClock
-from kaizen_otel._stack import StackPorts, jaeger, opensearch
+from kaizen_otel._stack import StackPorts, jaeger, opensearch, templates
 from kaizen_otel._stack import prometheus as prometheus_program
 from kaizen_otel._stack.engine import find_engine
 from kaizen_otel._stack.images import ensure_image
@@ -291,6 +291,15 @@ class ElasticsearchContainer(_ProjectContainer):
             "xpack.security.enabled": "false",
             "ES_JAVA_OPTS": heap.replace("256m", "512m"),
         }
+
+    def start(self) -> Self:
+        """Start, and return when it answers and has the shipped index template.
+
+        Raises SetupError when it does not.
+        """
+        super().start()
+        templates.put_all(self.url)
+        return self
 
     def read_only(self) -> bool:
         """The official image writes its keystore beside its configuration."""
