@@ -122,10 +122,15 @@ def render_metrics(metrics: Iterable[tuple[Json, Mapping[str, object]]]) -> Iter
         name = safe_line(metric.get("name", ""))
         for point in _points(metric):
             attributes = plain_attributes(point.get("attributes"))
-            labels = ", ".join(f"{safe_line(k)}={safe_line(v)}" for k, v in attributes.items())
+            labels = ", ".join(f"{_short(k)}={safe_line(v)}" for k, v in attributes.items())
             newest[name, labels] = _point_text(point, str(metric.get("unit", "")))
     for (name, labels), text in sorted(newest.items()):
         yield f"  {name}{{{labels}}} {text}"
+
+
+def _short(key: str) -> str:
+    # A terminal is narrow, and what is cut off here is the same in every line.
+    return safe_line(key.removeprefix("gen_ai.").removesuffix(".name"))
 
 
 def _points(metric: Json) -> list[Json]:
