@@ -50,13 +50,9 @@ _RETRYABLE: Final = frozenset(
     {"CANCELLED", "DEADLINE_EXCEEDED", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE", "DATA_LOSS"}
 )
 # grpcio tells these apart in its texts only.
-_NEVER_CONNECTED: Final = (
-    "failed to connect",
-    "name resolution",
-    "dns resolution",
-    "connections to all",
-)
-_NOT_GRPC: Final = ("http1", "http/1", "http2 header with status", "first received frame")
+_NEVER_CONNECTED: Final = ("failed to connect", "resolution", "resolving", "connections to all")
+_NOT_GRPC: Final = ("http1", "parsing http/2", "http2 header with status")
+_SILENT: Final = ("socket closed", "settings frame")
 _CERTIFICATE: Final = ("ssl", "tls", "certificate", "handshak")
 
 
@@ -124,12 +120,8 @@ class GrpcTransport:
             )
         except self._grpc.RpcError as error:
             return self._failure(signal, error)
-        except (ValueError, TypeError) as error:  # grpcio refuses the metadata; holds no value
-            return Rejected(
-                reason="bad_request",
-                message=f"{self.description}: a header cannot be sent ({type(error).__name__}): "
-                "correct OTEL_EXPORTER_OTLP_HEADERS",
-            )
+        except (ValueError, TypeError):  # what grpcio refuses of the metadata before it sends
+            return _bad_header(self.description)
         try:
             rejected_count, message = parse_partial_success(response)
         except ValueError as error:
@@ -165,6 +157,8 @@ class GrpcTransport:
                 "for OTLP/HTTP (port 4318) set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, else "
                 f"correct {self._setting}",
             )
+        if "invalid metadata" in low:
+            return _bad_header(self.description)
         if code == "RESOURCE_EXHAUSTED":
             return self._exhausted(error, low, said)
         if code in _RETRYABLE:
@@ -200,10 +194,15 @@ class GrpcTransport:
                     "OTEL_EXPORTER_OTLP_CERTIFICATE to its authority's file, or use http:// in "
                     f"{self._setting}",
                 )
+            hint = (
+                "if that port speaks HTTP, set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, else "
+                if any(word in low for word in _SILENT)
+                else ""
+            )
             return Retryable(
                 reason="unreachable",
-                message=f"{self._origin} cannot be reached ({details[:200]}): start the Collector "
-                f"or set {self._setting}",
+                message=f"{self._origin} cannot be reached ({details[:200]}): {hint}start the "
+                f"Collector or set {self._setting}",
             )
         if code == "UNAVAILABLE" and ("socket closed" in low or "connection reset" in low):
             return Retryable(reason="timeout", message=f"{said} before its answer was complete")
@@ -245,6 +244,14 @@ def _read(path: str | None, setting: str) -> bytes | None:
         return Path(path).read_bytes()
     except OSError as error:
         raise ConfigError(f"{setting}={path!r} cannot be read: {error}") from error
+
+
+def _bad_header(description: str) -> Outcome:
+    # The value may be a secret, so nothing of it is repeated.
+    return Rejected(
+        reason="bad_request",
+        message=f"{description}: a header cannot be sent: correct OTEL_EXPORTER_OTLP_HEADERS",
+    )
 
 
 def _retry_info_ms(error: Any) -> int | None:  # noqa: ANN401 - grpcio is untyped
