@@ -22,6 +22,7 @@ OUTPUT = BUILD / "test"
 TEST_FOLDERS = {
     "unit": "tests/unit",
     "property": "tests/property",
+    "export": "tests/export",
     "kaizen": "tests/kaizen",
     "crash": "tests/crash",
     "contract": "tests/contract",
@@ -31,7 +32,7 @@ TEST_FOLDERS = {
     "containers": "tests/containers",
     "e2e": "tests/e2e",
 }
-LANE_PROCESSOR = ("unit", "property", "kaizen", "crash", "contract", "chart")
+LANE_PROCESSOR = ("unit", "property", "export", "kaizen", "crash", "contract", "chart")
 LANE_PROGRAMS = ("collector", "backends", "containers", "e2e")
 
 #: A skip whose reason starts with this word is right even on a machine that has everything.

@@ -21,8 +21,8 @@ make demo        one real agent run through a real Collector, printed from what 
                  (STACK=full: Jaeger, Prometheus, OpenSearch; MODEL=openai: a real model)
 make test        set up everything, then every check and test; a summary at the end
 make check       format, lint, types, import contracts, limits: seconds
-make unit | property | kaizen | crash | contract | chart   tests that need no other program
-make collector | backends | containers | e2e               tests with real programs
+make unit | property | export | kaizen | crash | contract | chart   no other program
+make collector | backends | containers | e2e                         real programs
 make docs        the documentation, into build/docs
 make changelog   what the next release's entry will say
 make setup       only the virtual environment

@@ -16,6 +16,7 @@ _TESTS = Path(__file__).parent
 _MARKED = {
     "unit",
     "property",
+    "export",
     "kaizen",
     "crash",
     "contract",
