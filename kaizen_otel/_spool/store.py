@@ -169,6 +169,6 @@ def open_or_explain(endpoint: EndpointConfig, *, clock: Clock) -> Transport:
     from kaizen_otel._export.transports import open_transport
 
     try:
-        return open_transport(endpoint, clock=clock)
+        return open_transport(endpoint, clock=clock, setting="KAIZEN_OTEL_AUDIT_ENDPOINT")
     except (KaizenOtelError, OSError) as error:
         return _NoTransport(endpoint.endpoint, str(error))

@@ -228,7 +228,9 @@ class Stream:
             self._move_cursor(after, self._cursor.delivered_at_ns)
         with self._lock:
             for segment in self._segments:
-                if segment.delivered_at_ns is None and self._is_behind(segment):
+                # Not while it may grow: its last record counts, not its first.
+                is_whole = segment.sealed and self._is_behind(segment)
+                if is_whole and segment.delivered_at_ns is None:
                     segment.delivered_at_ns = now_ns
 
     def rewind(self, since_ns: int) -> None:

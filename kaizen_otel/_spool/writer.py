@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kaizen_otel._edges import Clock, Filesystem, Ids
 
 # Another file on the same disk would be refused as well.
-DISK_IS_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
+DISK_IS_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 class Finished(NamedTuple):

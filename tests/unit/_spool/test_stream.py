@@ -281,6 +281,22 @@ class TestRetire:
         assert 0 < len(left) < len(before)
         assert _sequences(_all(stream)) == [8, 9]
 
+    def test_the_age_of_a_segment_is_that_of_its_last_record(self) -> None:
+        """Found by test_any_order: a segment that was caught up with early went too soon."""
+        filesystem = MemoryFilesystem()
+        spool = _stored(filesystem, 1, segment_bytes_max=600)
+        stream = _stream(spool)
+        stream.advance(stream.take(count_max=9, bytes_max=999), now_ns=10, replay_since_ns=0)
+        assert append(spool, "same segment")
+        stream.advance(stream.take(count_max=9, bytes_max=999), now_ns=1000, replay_since_ns=0)
+        assert append(spool, "next")
+        assert append(spool, "next")
+        stream.take(count_max=9, bytes_max=999)
+        assert stream.retire(999) == 0
+        stream.advance(stream.take(count_max=9, bytes_max=9999), now_ns=1001, replay_since_ns=0)
+        assert stream.retire(1000) == 0
+        assert stream.retire(1001) > 0
+
     def test_the_active_segment_stays(self) -> None:
         filesystem = MemoryFilesystem()
         stream = _stream(_stored(filesystem, 2))
