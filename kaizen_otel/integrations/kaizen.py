@@ -108,7 +108,9 @@ def enable_observability(
     earlier = observation_of(agent)
     if earlier is not None:
         earlier.unwire()
-    AgentObservation(watch, owns_manager=manager is None).enable()
+    # Who made the manager or the pipeline shuts it down.
+    owned = manager is None and pipeline is None
+    AgentObservation(watch, owns_manager=owned).enable()
     if earlier is not None:
         earlier.retire()
     return used

@@ -200,17 +200,9 @@ class Observed:
     def trees(self) -> dict[str, list[Tree]]:
         """Trees by conversation id of their root, of everything sent since the last call."""
         assert self.manager.flush(30.0)
-        spans = [span for request in self.transport.taken("traces") for span in _spans(request)]
-        self.transport.requests.clear()
-        below: dict[str, list[dict[str, Any]]] = {}
-        for span in spans:
-            below.setdefault(span.get("parentSpanId", ""), []).append(span)
         found: dict[str, list[Tree]] = {}
-        for root in below.pop("", []):
-            run = _attribute(root, "gen_ai.conversation.id")
-            found.setdefault(run, []).append(_tree(root, below))
-        if below:  # a parent that was never sent
-            found["orphans"] = [("orphan", "", ())] * len(below)
+        for run, tree in _rooted(self.transport):
+            found.setdefault(run, []).append(tree)
         return found
 
     def close(self) -> None:
@@ -218,6 +210,23 @@ class Observed:
         for agent in self.world.agents.values():
             kaizen.disable_observability(agent)
         self.manager.shutdown(5.0)
+
+
+def trees_of(transport: FakeTransport) -> list[Tree]:
+    """Trees of everything sent since the last call, in order of their names."""
+    return sorted(tree for _, tree in _rooted(transport))
+
+
+def _rooted(transport: FakeTransport) -> list[tuple[str, Tree]]:
+    spans = [span for request in transport.taken("traces") for span in _spans(request)]
+    transport.requests.clear()
+    below: dict[str, list[dict[str, Any]]] = {}
+    for span in spans:
+        below.setdefault(span.get("parentSpanId", ""), []).append(span)
+    roots = below.pop("", [])
+    found = [(_attribute(root, "gen_ai.conversation.id"), _tree(root, below)) for root in roots]
+    # What is left has a parent that was never sent.
+    return found + [("orphans", ("orphan", "", ()))] * len(below)
 
 
 def _spans(request: Untyped) -> Iterable[dict[str, Any]]:
