@@ -376,6 +376,71 @@ def test_the_description_holds_no_credentials() -> None:
     assert to.description == "http://host:1 (gRPC)"
 
 
+def test_a_channel_of_another_process_is_never_used() -> None:
+    with serving() as (service, port):
+        to = transport(port)
+        assert send(to) == Delivered()
+        parent, to._process_id = to._channel, -1  # as if this were the parent's child
+        assert send(to) == Delivered()
+        assert to._channel is not parent
+        assert len(service.requests) == 2
+        parent.close()
+        to.close()
+
+
+def test_an_answer_that_is_no_otlp_is_delivered_and_says_so() -> None:
+    class Handler(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio is untyped
+        def service(self, handler_call_details: Any) -> Any:  # noqa: ANN401
+            del handler_call_details
+            return grpc.unary_unary_rpc_method_handler(lambda *_: b"\xff\xff")
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers((Handler(),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    to = transport(port)
+    outcome = send(to)
+    to.close()
+    server.stop(None)
+    assert isinstance(outcome, Delivered)
+    assert "not OTLP" in outcome.message
+
+
+def test_a_connection_that_breaks_during_the_call_is_retryable() -> None:
+    with serving(lambda *_: over.wait()) as (_, port):
+        over, started = threading.Event(), threading.Event()
+        proxy = RawServer(lambda c, _, s: relay(c, port, started, s))
+        with proxy:
+            to = transport(proxy.port)
+            results: list[Outcome] = []
+            thread = threading.Thread(target=lambda: results.append(send(to)))
+            thread.start()
+            assert started.wait(20)
+            proxy.over.set()
+            thread.join()
+            to.close()
+        over.set()
+    (outcome,) = results
+    assert isinstance(outcome, Retryable)
+    assert outcome.reason in {"timeout", "unavailable"}
+
+
+def relay(client: socket.socket, port: int, started: threading.Event, server: RawServer) -> None:
+    """Carry bytes both ways until the test is over, then break off."""
+    with socket.create_connection(("127.0.0.1", port)) as upstream:
+        client.settimeout(0.05)
+        upstream.settimeout(0.05)
+        while not server.over.is_set():
+            for source, target in ((client, upstream), (upstream, client)):
+                try:
+                    data = source.recv(65536)
+                except TimeoutError:
+                    continue
+                target.sendall(data)
+                if source is client and b"hello" in data:
+                    started.set()
+
+
 PROGRAM = """
 import sys
 sys.modules["grpc"] = None  # as if it were not installed

@@ -13,6 +13,7 @@ import pytest
 from kaizen_otel._edges import SystemClock
 from kaizen_otel._export import Delivered, Rejected, Retryable
 from kaizen_otel._export.http import BODY_BYTES_MAX, HttpTransport
+from kaizen_otel._export.transports import open_transport
 from kaizen_otel._otlp.wire import delimited
 from kaizen_otel.config import EndpointConfig
 from kaizen_otel.errors import ConfigError
@@ -39,7 +40,9 @@ def transport(
         endpoint=f"{scheme}://{host}:{port}/v1/traces",
         **options,  # type: ignore[arg-type]
     )
-    return HttpTransport(endpoint, clock=CLOCK)
+    found = open_transport(endpoint, clock=CLOCK)
+    assert isinstance(found, HttpTransport)
+    return found
 
 
 def send(
@@ -611,3 +614,26 @@ def test_a_query_and_characters_that_need_quoting_reach_the_server() -> None:
         )
         assert send(HttpTransport(endpoint, clock=CLOCK)) == Delivered()
         assert server.requests[0][0].startswith(b"POST /a%20b/%C3%BC?x=1&y=%C3%9F HTTP/1.1")
+
+
+def test_a_connection_of_another_process_is_never_written_to() -> None:
+    with RawServer(answering(answer())) as server:
+        to = transport(server.port)
+        assert send(to, is_closed=False) == Delivered()
+        to._process_id = -1  # as if this were the child of the one that connected
+        assert send(to, is_closed=False) == Delivered()
+        assert send(to) == Delivered()
+        assert server.connections == 2
+
+
+def test_an_interrupt_leaves_no_connection_in_an_unknown_state() -> None:
+    class Interrupted(SystemClock):
+        def time_ns(self) -> int:
+            raise KeyboardInterrupt
+
+    with RawServer(answering(answer())) as server:
+        endpoint = EndpointConfig(signal="logs", endpoint=f"http://127.0.0.1:{server.port}/")
+        to = HttpTransport(endpoint, clock=Interrupted())
+        with pytest.raises(KeyboardInterrupt):
+            to.send("logs", b"", deadline_ns=CLOCK.monotonic_ns() + 10**10)
+        assert to._connection is None

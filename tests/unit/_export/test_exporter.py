@@ -11,14 +11,15 @@ import pytest
 
 from kaizen_otel._edges import SystemClock
 from kaizen_otel._export import SIGNALS, Delivered, Rejected, Retryable
-from kaizen_otel._export.exporter import WakeUp
+from kaizen_otel._export.buffer import Ledger
+from kaizen_otel._export.exporter import Exporter, WakeUp
 from kaizen_otel.testing.fakes import FakeTransport, FixedClock
 from tests.unit._export.kit import Warnings, item, make_exporter, names, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from kaizen_otel._export.buffer import Item, Ledger
+    from kaizen_otel._export.buffer import Item
 
 pytestmark = pytest.mark.unit
 
@@ -253,8 +254,7 @@ def test_the_user_is_told_of_one_cause_once_a_minute() -> None:
 
     for signal in SIGNALS:
         exporter.offer(signal, item(signal=signal))
-    for number in range(20):
-        advance_until(clock, lambda n=number: attempts() > n, step_ms=100)
+    advance_until(clock, lambda: attempts() > 20, step_ms=100)
     assert len(warnings) == 1, "three signals, one place, one text"
     assert "nobody there" in warnings[0]
     clock.advance(60_000)
@@ -334,3 +334,48 @@ def test_wake_up_is_taken_by_the_one_who_waits() -> None:
     wake.set()
     wake.clear()
     assert not wake.is_set()
+
+
+def test_a_forked_child_begins_anew_and_leaves_the_parents_items_alone() -> None:
+    transport = FakeTransport([BUSY])
+    exporter, ledger, _ = make_exporter({"traces": transport}, interval_ms=1 << 30)
+    exporter.offer("traces", item("parent"))
+    assert exporter.flush(20_000)
+    exporter.offer("traces", item("parent's too"))
+    exporter.after_fork()  # what the child's side of os.fork() calls
+    assert ledger.snapshot().signals["traces"].offered == 0
+    exporter.offer("traces", item("child"))
+    assert exporter.flush(20_000)
+    found = [name for request in transport.taken("traces") for name in names(request)]
+    assert found == ["parent", "child"]
+    assert ledger.snapshot().reconciles()
+    exporter.shutdown(5000)
+
+
+class WithoutThreads(Exporter):
+    """As at the end of the interpreter, where no thread can be started."""
+
+    def _start_worker(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("is_dead", [True, False])
+def test_without_a_thread_flush_and_shutdown_do_the_work(is_dead: bool) -> None:
+    transport = FakeTransport([BUSY], after=REFUSED if is_dead else Delivered())
+    ledger, warnings = Ledger(), Warnings()
+    exporter = WithoutThreads(
+        transports={"traces": transport},
+        ledger=ledger,
+        clock=CLOCK,
+        ids_random=lambda: 0.5,
+        retry_delay_ms_first=4,
+        warn=warnings,
+    )
+    exporter.offer("traces", item())
+    timeout_ms = 50 if is_dead else 20_000
+    assert exporter.flush(timeout_ms) is not is_dead
+    exporter.offer("traces", item())
+    assert exporter.shutdown(timeout_ms) is not is_dead
+    assert transport.is_closed
+    assert ledger.snapshot().reconciles()
+    assert ledger.snapshot().signals["traces"].delivered == (0 if is_dead else 2)
