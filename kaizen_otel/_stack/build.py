@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 PROGRESS_EVERY_S = 5.0
 BUILD_DEADLINE_S = 3600.0
 GO_NEEDED = "Go 1.26"
+_GO_FLAGS = ("-trimpath", "-ldflags", "-s -w")
 _POLL_NS = 200_000_000
 _APT_LOCK = ("-o", "DPkg::Lock::Timeout=300")  # another apt may run; seconds
 
@@ -219,13 +221,19 @@ def named_program(variable: str) -> Path | None:
     return path.resolve()
 
 
+def find_go_build(name: str, package: str, *, cache: Path | None) -> Path | None:
+    """The program that `build_go` made before, if it is in the cache."""
+    folder = (cache or cache_directory(os.environ)) / f"{name}-{_go_digest(name, package)}"
+    return folder / name if folder.is_dir() else None
+
+
 def build_go(
     name: str, package: str, *, cache: Path | None, progress: Callable[[str], None]
 ) -> Path:
-    """Build the tool of ``collector/compose/backends/<name>/go.mod`` once, without cgo (static)."""
-    sources = collector_directory() / "compose" / "backends" / name
-    modules = [sources / "go.mod", sources / "go.sum"]
-    flags = ("-trimpath", "-ldflags", "-s -w")
+    """Build the tool of ``collector/compose/backends/<name>/go.mod`` once, without cgo (static).
+
+    Raises ToolMissingError without Go.
+    """
 
     def make(folder: Path) -> None:
         go = shutil.which("go")
@@ -236,11 +244,10 @@ def build_go(
             )
         module = folder / "module"
         module.mkdir()
-        for file in modules:
+        for file in _go_module(name):
             shutil.copyfile(file, module / file.name)
-        program = folder / name
         run_long(
-            [go, "build", "-v", *flags, "-o", str(program), package],
+            [go, "build", "-v", *_GO_FLAGS, "-o", str(folder / name), package],
             what=f"building {name} (once, some minutes)",
             log_path=folder / "build.log",
             working_directory=module,
@@ -248,8 +255,22 @@ def build_go(
             progress=progress,
         )
 
-    digest = digest_of(modules, package, *flags)
+    digest = _go_digest(name, package)
     return build_once(name, digest, make, cache=cache, progress=progress) / name
+
+
+def lacks_page(program: Path) -> bool:
+    """Whether it was built or unpacked here, without the files of its page for people."""
+    return re.search(r"/(jaeger|prometheus)(-debian)?-[0-9a-f]{16}/", str(program)) is not None
+
+
+def _go_module(name: str) -> list[Path]:
+    sources = collector_directory() / "compose" / "backends" / name
+    return [sources / "go.mod", sources / "go.sum"]
+
+
+def _go_digest(name: str, package: str) -> str:
+    return digest_of(_go_module(name), package, *_GO_FLAGS)
 
 
 def may_use_apt() -> bool:

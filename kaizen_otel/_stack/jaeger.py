@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from kaizen_otel._stack.build import build_go, named_program, say
+from kaizen_otel._stack.build import build_go, find_go_build, lacks_page, named_program, say
 from kaizen_otel._stack.ports import LOOPBACK
 from kaizen_otel._stack.processes import Launch
+from kaizen_otel._stack.releases import cached_release, fetch_release, jaeger_release
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from kaizen_otel._collector.release import Release
     from kaizen_otel._stack.ports import StackPorts
 
 BINARY_VARIABLE = "KAIZEN_OTEL_JAEGER"
@@ -21,13 +23,26 @@ TRACES_MAX = 100_000
 _PACKAGE = "github.com/jaegertracing/jaeger/cmd/jaeger"
 
 
-def obtain(*, cache: Path | None = None, progress: Callable[[str], None] = say) -> Path:
-    """The program: the one that KAIZEN_OTEL_JAEGER names, else built once from its Go module.
+def obtain(
+    *,
+    cache: Path | None = None,
+    progress: Callable[[str], None] = say,
+    release: Release | None = None,
+) -> Path:
+    """The program: KAIZEN_OTEL_JAEGER, the cache, the official release, else a build.
 
     Raises SetupError saying what to install.
     """
     named = named_program(BINARY_VARIABLE)
-    return named or build_go("jaeger", _PACKAGE, cache=cache, progress=progress)
+    if named is not None:
+        return named
+    release = release or jaeger_release()
+    return (
+        cached_release(release, cache=cache)
+        or find_go_build("jaeger", _PACKAGE, cache=cache)
+        or fetch_release(release, cache=cache, progress=progress)
+        or build_go("jaeger", _PACKAGE, cache=cache, progress=progress)
+    )
 
 
 def launch(program: Path, *, ports: StackPorts, directory: Path) -> Launch:
@@ -50,7 +65,7 @@ def launch(program: Path, *, ports: StackPorts, directory: Path) -> Launch:
         ports=used,
         ready_url=f"http://{LOOPBACK}:{ports.jaeger_health}/status",
         url=f"http://{LOOPBACK}:{ports.jaeger_query}",
-        note="query API; its page is in the official releases and images only",
+        note="query API; without a release no page" if lacks_page(program) else "",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from kaizen_otel._collector.resources import cache_directory
 from kaizen_otel._stack.build import (
     apt_update,
     build_go,
     build_once,
     digest_of,
+    find_go_build,
+    lacks_page,
     may_use_apt,
     named_program,
     run_long,
@@ -22,21 +26,30 @@ from kaizen_otel._stack.build import (
 )
 from kaizen_otel._stack.ports import LOOPBACK
 from kaizen_otel._stack.processes import Launch
+from kaizen_otel._stack.releases import cached_release, fetch_release, prometheus_release
 from kaizen_otel.errors import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kaizen_otel._collector.release import Release
     from kaizen_otel._stack.ports import StackPorts
 
 BINARY_VARIABLE = "KAIZEN_OTEL_PROMETHEUS"
 # Native histograms and out-of-order samples; Debian 12 has 2.42.
 VERSION_MIN = (2, 40)
+_DEBIAN_NAME = "prometheus-debian"
+_DEBIAN_PROGRAM = Path("root/usr/bin/prometheus")
 _PACKAGE = "github.com/prometheus/prometheus/cmd/prometheus"
 
 
-def obtain(*, cache: Path | None = None, progress: Callable[[str], None] = say) -> Path:
-    """The program: KAIZEN_OTEL_PROMETHEUS, else PATH, else Debian's package, else a build.
+def obtain(
+    *,
+    cache: Path | None = None,
+    progress: Callable[[str], None] = say,
+    release: Release | None = None,
+) -> Path:
+    """The program: KAIZEN_OTEL_PROMETHEUS, PATH, the cache, a release, Debian's package, a build.
 
     The package is unpacked into the cache and not installed: nobody needs to be root, and no
     service of it starts, now or at the next boot.  Raises SetupError saying what to install.
@@ -50,12 +63,15 @@ def obtain(*, cache: Path | None = None, progress: Callable[[str], None] = say) 
         if not objection:
             return Path(found)
         progress(f"prometheus: {found} is not used: {objection}")
-    if shutil.which("apt-get") and shutil.which("dpkg-deb"):
-        try:
-            return _from_debian(cache, progress)
-        except SetupError as error:
-            progress(f"prometheus: not from Debian's package: {error}")
-    return build_go("prometheus", _PACKAGE, cache=cache, progress=progress)
+    release = release or prometheus_release()
+    return (
+        cached_release(release, cache=cache)
+        or _cached_debian(cache)
+        or find_go_build("prometheus", _PACKAGE, cache=cache)
+        or fetch_release(release, cache=cache, progress=progress)
+        or _from_debian(cache, progress)
+        or build_go("prometheus", _PACKAGE, cache=cache, progress=progress)
+    )
 
 
 def version_objection(program: Path) -> str:
@@ -74,44 +90,61 @@ def version_objection(program: Path) -> str:
     return ""
 
 
-def _from_debian(cache: Path | None, progress: Callable[[str], None]) -> Path:
+def _debian_digest() -> str:
     release = Path("/etc/os-release")
+    return digest_of([release] if release.is_file() else [], "unpacked")
+
+
+def _cached_debian(cache: Path | None) -> Path | None:
+    folder = cache or cache_directory(os.environ)
+    path = folder / f"{_DEBIAN_NAME}-{_debian_digest()}" / _DEBIAN_PROGRAM
+    return path if path.is_file() else None
+
+
+def _from_debian(cache: Path | None, progress: Callable[[str], None]) -> Path | None:
+    """Debian's package, unpacked into the cache; None, and why is said, if that fails."""
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        return None
 
     def make(folder: Path) -> None:
-        what = "fetching Debian's prometheus package"
-        log_path = folder / "apt.log"
-
-        def download() -> None:
-            run_long(
-                ["apt-get", "download", "-q", "prometheus"],
-                what=what,
-                log_path=log_path,
-                working_directory=folder,
-                progress=progress,
-            )
-
-        try:
-            download()
-        except SetupError:
-            if not may_use_apt():
-                raise
-            apt_update(log_path=log_path, progress=progress)
-            download()
+        _download_debian(folder, progress)
         (archive,) = folder.glob("prometheus_*.deb")
         run_long(
             ["dpkg-deb", "-x", str(archive), str(folder / "root")],
             what="unpacking it",
-            log_path=log_path,
+            log_path=folder / "apt.log",
             progress=progress,
         )
         archive.unlink()
-        objection = version_objection(folder / "root" / "usr" / "bin" / "prometheus")
+        objection = version_objection(folder / _DEBIAN_PROGRAM)
         if objection:
             raise SetupError(objection)
 
-    digest = digest_of([release] if release.is_file() else [], "unpacked")
-    folder = build_once("prometheus-debian", digest, make, cache=cache, progress=progress)
-    return folder / "root" / "usr" / "bin" / "prometheus"
+    try:
+        folder = build_once(_DEBIAN_NAME, _debian_digest(), make, cache=cache, progress=progress)
+    except SetupError as error:
+        progress(f"prometheus: not from Debian's package: {error}")
+        return None
+    return folder / _DEBIAN_PROGRAM
+
+
+def _download_debian(folder: Path, progress: Callable[[str], None]) -> None:
+    def download() -> None:
+        run_long(
+            ["apt-get", "download", "-q", "prometheus"],
+            what="fetching Debian's prometheus package",
+            log_path=folder / "apt.log",
+            working_directory=folder,
+            progress=progress,
+        )
+
+    try:
+        download()
+    except SetupError:  # no package lists yet, or old ones
+        if not may_use_apt():
+            raise
+        apt_update(log_path=folder / "apt.log", progress=progress)
+        download()
 
 
 def launch(program: Path, *, ports: StackPorts, directory: Path) -> Launch:
@@ -133,7 +166,7 @@ def launch(program: Path, *, ports: StackPorts, directory: Path) -> Launch:
         ports={"prometheus": ports.prometheus},
         ready_url=f"{base}/-/ready",
         url=base,
-        note="query API; its page needs an installed release",
+        note="query API; without a release no page" if lacks_page(program) else "",
     )
 
 
