@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from kaizen_otel._export import Delivered, Outcome, Signal
 from kaizen_otel._otlp.common import encode_resource
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from kaizen_otel._edges import Filesystem
     from kaizen_otel._spool.segment import Gap
+    from kaizen_otel._spool.spool import Finish
 
 SECOND_NS = 10**9
 ROOT = "/state/spool"
@@ -117,18 +118,28 @@ def payload(text: str, padding: int = 0) -> bytes:
     )
 
 
+class SpoolOptions(TypedDict, total=False):
+    """What a test may want otherwise."""
+
+    segment_bytes_max: int
+    bytes_max: int
+    is_durable: bool
+    finish: Finish
+    warn: Callable[[str], None]
+
+
 def make_spool(
-    filesystem: Filesystem, clock: TurnedClock | None = None, **options: object
+    filesystem: Filesystem, clock: TurnedClock | None = None, **options: Unpack[SpoolOptions]
 ) -> Spool:
     clock = clock or TurnedClock()
-    arguments: dict[str, object] = {
-        "resource": RESOURCE,
-        "filesystem": filesystem,
-        "clock": clock,
-        "ids": CountedIds(clock),
+    return Spool(
+        ROOT,
+        resource=RESOURCE,
+        filesystem=filesystem,
+        clock=clock,
+        ids=CountedIds(clock),
         **options,
-    }
-    return Spool(ROOT, **arguments)  # type: ignore[arg-type]
+    )
 
 
 def make_shipper(

@@ -129,7 +129,7 @@ def test_a_flipped_bit_in_what_was_durable_is_damage_and_the_rest_is_read() -> N
 
 
 def test_a_hole_inside_the_last_group_commit_is_a_torn_tail() -> None:
-    """A disk may keep the end of an unsynced write and lose its middle; nobody was told it is safe."""
+    """A disk may keep the end of an unsynced write and lose its middle."""
     entries = _entries(6, commit_every=3)
     start = len(_file(*entries[:4]))
     data = bytearray(_file(*entries))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import pytest
 
@@ -16,6 +16,7 @@ from tests.unit._spool.spool_kit import (
     ROOT,
     SECOND_NS,
     Receiver,
+    SpoolOptions,
     TurnedClock,
     append,
     make_shipper,
@@ -36,7 +37,7 @@ class Bench:
     """One process: disk, clock, spool, receiver, shipper; nothing moves but by ``step``."""
 
     def __init__(
-        self, count: int = 0, script: list[Outcome] | None = None, **options: object
+        self, count: int = 0, script: list[Outcome] | None = None, **options: Unpack[SpoolOptions]
     ) -> None:
         self.filesystem = MemoryFilesystem()
         self.clock = TurnedClock()
@@ -506,6 +507,11 @@ class TestHouse:
     def test_the_callers_step_is_called_and_heard(self) -> None:
         bench = Bench()
         calls: list[int] = []
+
+        def on_step() -> int:
+            calls.append(1)
+            return 7
+
         shipper = Shipper(
             ROOT,
             spool=bench.spool,
@@ -514,7 +520,7 @@ class TestHouse:
             clock=bench.clock,
             random_fraction=lambda: 0.5,
             warn=bench.warnings.append,
-            on_step=lambda: calls.append(1) or 7,
+            on_step=on_step,
         )
         assert shipper.step() == 7
         assert calls == [1]

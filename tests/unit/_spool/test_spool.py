@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 from concurrent.futures import wait
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,6 +21,9 @@ from kaizen_otel.testing.memory_filesystem import (
     fail_operation,
 )
 from tests.unit._spool.spool_kit import ROOT, TurnedClock, append, make_spool, payload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def _texts(filesystem: MemoryFilesystem) -> list[bytes]:
@@ -57,7 +61,8 @@ def test_the_first_record_makes_its_directory_durable_before_it_is_acknowledged(
     append(make_spool(filesystem), "first")
     steps = [call.operation for call in filesystem.calls]
     last = steps[steps.index("rename") :]
-    assert last == ["rename", "sync_directory", "create", "write", "sync", "sync_directory", "write", "sync"]  # fmt: skip
+    segment = ["create", "write", "sync", "sync_directory"]
+    assert last == ["rename", "sync_directory", *segment, "write", "sync"]
 
 
 def test_nothing_touches_the_disk_before_the_first_record() -> None:
@@ -170,8 +175,13 @@ class TestLimits:
         with pytest.raises(RecordTooLargeError):
             spool.append(b"x", resource=b"r" * RECORD_BYTES_MAX).result(5)
 
-    def _full(self, filesystem: MemoryFilesystem, **options: object) -> Spool:
-        spool = make_spool(filesystem, bytes_max=20_000, segment_bytes_max=2_000, **options)
+    def _full(
+        self,
+        filesystem: MemoryFilesystem,
+        clock: TurnedClock | None = None,
+        warn: Callable[[str], None] = lambda _: None,
+    ) -> Spool:
+        spool = make_spool(filesystem, clock, bytes_max=20_000, segment_bytes_max=2_000, warn=warn)
         while append(spool, "fill"):
             pass
         return spool
@@ -189,7 +199,7 @@ class TestLimits:
 
     def test_delivered_segments_give_way_before_a_record_is_refused(self) -> None:
         clock = TurnedClock()
-        spool = self._full(MemoryFilesystem(), clock=clock)
+        spool = self._full(MemoryFilesystem(), clock)
         stream = spool.stream
         assert stream is not None
         while records := stream.take(count_max=64, bytes_max=1 << 20):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import pytest
 
 from kaizen_otel._spool.cursor import Cursor, Mark, decode_cursor, encode_cursor
@@ -14,6 +16,7 @@ from tests.unit._spool.spool_kit import (
     RESOURCE,
     ROOT,
     SECOND_NS,
+    SpoolOptions,
     TurnedClock,
     append,
     make_spool,
@@ -21,7 +24,7 @@ from tests.unit._spool.spool_kit import (
 )
 
 
-def _stored(filesystem: MemoryFilesystem, count: int, **options: object) -> Spool:
+def _stored(filesystem: MemoryFilesystem, count: int, **options: Unpack[SpoolOptions]) -> Spool:
     spool = make_spool(filesystem, **options)
     for number in range(1, count + 1):
         assert append(spool, f"r{number}")
