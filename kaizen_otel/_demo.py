@@ -118,7 +118,7 @@ def observe_agent(
     for agent in (researcher, writer):
         agent.cleanup()
     observability.shutdown(_FLUSH_S)
-    text = str(answer.get("answer", answer)) if isinstance(answer, dict) else str(answer)
+    text = str(answer["answer"])
     say(f"   asked: {QUESTION}")
     say(f"   answered in {seconds * 1000:.0f} ms: {text}")
     return DemoRun(

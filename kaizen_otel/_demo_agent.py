@@ -7,7 +7,7 @@ import contextlib
 import importlib.util
 import io
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from kaizen_otel.errors import NotEnabledError, SetupError
 
@@ -38,6 +38,19 @@ def require_kaizen(model: str, environment: Mapping[str, str]) -> None:
                          "MODEL out to run offline")  # fmt: skip
 
 
+def _decide(inputs: Mapping[str, object], cycle: int) -> dict[str, object]:
+    """Stand for the researcher's model: look up, have it written, finish."""
+    del inputs
+    if cycle == 0:
+        tool = {"tool_name": "lookup_deliveries", "params": {"unit": "days"}}
+        return {"action": "tool_use", "action_input": tool}
+    if cycle == 1:
+        fastest = min(_STOCK, key=lambda name: _STOCK[name])
+        tool = {"tool_name": "ask_writer", "params": {"findings": f"{fastest} is fastest"}}
+        return {"action": "tool_use", "action_input": tool}
+    return {"action": "finish", "answer": "the harbour supplier, in two days"}
+
+
 def build_agents(model: str) -> tuple[Any, Any]:
     """A researcher with two tools, one of which asks the writer, and the writer."""
     from kaizen.core.base_agent import BaseAgent, BaseAgentConfig
@@ -48,14 +61,14 @@ def build_agents(model: str) -> tuple[Any, Any]:
     class Research(Signature):  # type: ignore[misc]
         """Answer a question from the supplier records."""
 
-        question: str = InputField(description="what to find out")
-        answer: str = OutputField(description="what was found")
+        question: Any = InputField(description="what to find out")
+        answer: Any = OutputField(description="what was found")
 
     class Writing(Signature):  # type: ignore[misc]
         """Put findings into one sentence."""
 
-        findings: str = InputField(description="what was found")
-        answer: str = OutputField(description="one sentence")
+        findings: Any = InputField(description="what was found")
+        answer: Any = OutputField(description="one sentence")
 
     class Writer(BaseAgent):  # type: ignore[misc]
         """Writes a sentence with a model."""
@@ -82,24 +95,13 @@ def build_agents(model: str) -> tuple[Any, Any]:
             if tool_name == "lookup_deliveries":
                 await asyncio.sleep(0.02)  # a database would take its time too
                 return SimpleNamespace(success=True, result=dict(_STOCK), error=None)
-            text = writer.run(findings=str(params.get("findings", "")))
+            text: Any = cast("Any", writer).run(findings=str(params.get("findings", "")))
             return SimpleNamespace(success=True, result=text, error=None)
-
-    def decide(inputs: Mapping[str, object], cycle: int) -> dict[str, object]:
-        del inputs
-        if cycle == 0:
-            tool = {"tool_name": "lookup_deliveries", "params": {"unit": "days"}}
-            return {"action": "tool_use", "action_input": tool}
-        if cycle == 1:
-            fastest = min(_STOCK, key=lambda name: _STOCK[name])
-            tool = {"tool_name": "ask_writer", "params": {"findings": f"{fastest} is fastest"}}
-            return {"action": "tool_use", "action_input": tool}
-        return {"action": "finish", "answer": "the harbour supplier, in two days"}
 
     researcher = Researcher(
         config=BaseAgentConfig(llm_provider="mock", model="mock-model"),
         signature=Research(),
-        strategy=MultiCycleStrategy(max_cycles=4, cycle_processor=decide),
+        strategy=MultiCycleStrategy(max_cycles=4, cycle_processor=_decide),
         memory=BufferMemory(),
         agent_id="researcher-1",
         mcp_servers=[],

@@ -120,5 +120,5 @@ def _log_lines(documents: list[Mapping[str, Any]]) -> list[str]:
 
 
 def _body(document: Mapping[str, Any]) -> object:
-    body = document.get("body")
-    return body.get("text", "") if isinstance(body, dict) else body or ""
+    body: Any = document.get("body")
+    return body["text"] if isinstance(body, dict) and "text" in body else body or ""

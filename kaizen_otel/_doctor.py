@@ -116,8 +116,10 @@ def examine(
 def worst(findings: list[Finding]) -> Level:
     """The most serious level among the findings."""
     order: tuple[Level, ...] = ("error", "warning", "note", "ok")
-    found = {finding.level for finding in findings}
-    return next((level for level in order if level in found), "ok")
+    for level in order:
+        if any(finding.level == level for finding in findings):
+            return level
+    return "ok"
 
 
 def _promql(canary: Canary) -> str:

@@ -60,10 +60,11 @@ class Environment:
         value = self.text(name).lower()
         if not value:
             return default
-        if value not in allowed:
+        found = next((word for word in allowed if word == value), None)
+        if found is None:
             self.warn(
                 f"{name}={value!r} is unknown, {default} is used: set {name} to one of "
                 f"{', '.join(allowed)}"
             )
             return default
-        return value
+        return found

@@ -89,7 +89,7 @@ class Pipeline:
         self.warn = RateLimitedWarnings()
         self.redactor = Redactor()
         self.ledger = Ledger()
-        self.sent = frozenset(
+        self.sent: frozenset[Signal] = frozenset(
             s for s in SIGNALS if not config.disabled and config.exporters[s] != "none"
         )
         self.schema_url = (
@@ -113,7 +113,7 @@ class Pipeline:
         self._closed = False
         for text in config.warnings:
             self.warn(text)
-        reference = weakref.ref(self)
+        reference: weakref.ref[Pipeline] = weakref.ref(self)
         at_fork(lambda: _after_fork(reference))
         self._at_exit = lambda: _at_exit(reference)
         atexit.register(self._at_exit)

@@ -26,7 +26,7 @@ class SpanNode:
 
     span: Json
     service: str
-    children: list[SpanNode] = field(default_factory=list)
+    children: list[SpanNode] = field(default_factory=list["SpanNode"])
 
     @property
     def duration_ms(self) -> float:
@@ -44,7 +44,8 @@ def iter_items(
 ) -> Iterator[tuple[Json, dict[str, object]]]:
     """Each item of a decoded request with its Resource's attributes."""
     for resource in cast("list[Json]", request.get(resources) or []):
-        attributes = plain_attributes((resource.get("resource") or {}).get("attributes"))
+        owner: Json = resource.get("resource") or {}
+        attributes = plain_attributes(owner.get("attributes"))
         for scope in cast("list[Json]", resource.get(scopes) or []):
             for item in cast("list[Json]", scope.get(items) or []):
                 yield item, attributes
@@ -106,7 +107,7 @@ def _span_line(node: SpanNode, prefix: str, service_above: str) -> str:
     span = node.span
     name = (prefix + safe_line(span.get("name", ""))).ljust(_NAME_WIDTH)
     line = f"  {name} {node.duration_ms:10.1f} ms"
-    status = span.get("status") or {}
+    status: Json = span.get("status") or {}
     if status.get("code") in _ERROR:
         attributes = plain_attributes(span.get("attributes"))
         line += f"  ERROR {safe_line(attributes.get('error.type', ''))}".rstrip()

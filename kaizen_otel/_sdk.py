@@ -193,11 +193,10 @@ class SpanExporterTransport:
 def _readable_spans(request: dict[str, Any]) -> list[ReadableSpan]:
     found: list[ReadableSpan] = []
     for group in request.get("resourceSpans", ()):
-        resource = Resource(
-            cast("Any", plain_attributes((group.get("resource") or {}).get("attributes")))
-        )
+        owner: dict[str, Any] = group.get("resource") or {}
+        resource = Resource(cast("Any", plain_attributes(owner.get("attributes"))))
         for scoped in group.get("scopeSpans", ()):
-            scope = scoped.get("scope") or {}
+            scope: dict[str, Any] = scoped.get("scope") or {}
             library = InstrumentationScope(scope.get("name", ""), scope.get("version"))
             found.extend(_readable(span, resource, library) for span in scoped.get("spans", ()))
     return found
@@ -214,7 +213,7 @@ def _readable(
         parent = SpanContext(
             trace_id, int(span["parentSpanId"], 16), bool(flags & _IS_REMOTE), TraceFlags(flags & 1)
         )
-    status = span.get("status") or {}
+    status: dict[str, Any] = span.get("status") or {}
     return ReadableSpan(
         name=span.get("name", ""),
         context=SpanContext(

@@ -119,8 +119,8 @@ class HookContext:
     event_type: AnyEvent
     agent_id: str
     timestamp: float = field(default_factory=time.time)
-    data: Mapping[str, object] = field(default_factory=dict)
-    metadata: Mapping[str, object] = field(default_factory=dict)
+    data: Mapping[str, object] = field(default_factory=dict[str, object])
+    metadata: Mapping[str, object] = field(default_factory=dict[str, object])
     trace_id: str | None = None
 
 

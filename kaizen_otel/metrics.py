@@ -26,7 +26,7 @@ from kaizen_otel._prometheus_text import render_counter, render_histogram
 from kaizen_otel.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
 
     from kaizen_otel.semconv import Instrument
 
@@ -202,7 +202,7 @@ class MetricsManager:
             series.record(key, value)
 
     @contextlib.contextmanager
-    def timer_sync(self, name: str, labels: Mapping[str, object] | None = None) -> Iterator[None]:
+    def timer_sync(self, name: str, labels: Mapping[str, object] | None = None) -> Generator[None]:
         """Record the milliseconds spent inside as a histogram."""
         start_ns = time.perf_counter_ns()
         try:
@@ -213,7 +213,7 @@ class MetricsManager:
     @contextlib.asynccontextmanager
     async def timer(
         self, name: str, labels: Mapping[str, object] | None = None
-    ) -> AsyncIterator[None]:
+    ) -> AsyncGenerator[None]:
         """``timer_sync`` for ``async with``."""
         with self.timer_sync(name, labels):
             yield

@@ -252,7 +252,7 @@ def hook_attributes(context: HookContext) -> dict[str, object]:
         attributes[semconv.KAIZEN_AGENT_ID] = context.agent_id
     for source in (context.data, context.metadata):
         for key, value in (source or {}).items():
-            if key in _CONTENT or key == "parent_span_id" or not isinstance(key, str):
+            if key in _CONTENT or key == "parent_span_id":
                 continue
             if isinstance(value, bool | int | float) or (
                 isinstance(value, str) and len(value) <= 256  # noqa: PLR2004 - longer is content

@@ -7,7 +7,7 @@ import inspect
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from kaizen_otel.errors import ConfigError
 from kaizen_otel.hook_types import HookContext, HookEvent, HookPriority, HookResult, event_value
@@ -192,7 +192,7 @@ def _as_result(answer: object) -> HookResult:
     data, error = getattr(answer, "data", None), getattr(answer, "error", None)
     return HookResult(
         success=success,
-        data=data if isinstance(data, dict) else None,
+        data=cast("dict[str, object]", data) if isinstance(data, dict) else None,
         error=error if success or error else "hook failed without a reason",
     )
 

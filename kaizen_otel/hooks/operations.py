@@ -21,7 +21,7 @@ from kaizen_otel.errors import AuditUnavailableError
 from kaizen_otel.hooks._effects import Effects, audit_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 
     from kaizen_otel._edges import Ids
     from kaizen_otel.audit_trail import AuditTrailManager
@@ -62,7 +62,7 @@ class OpenOperation:
     parent_id: Hashable | None
     target: str | None
     intent_id: str = ""
-    calls: dict[str, int] = field(default_factory=dict)
+    calls: dict[str, int] = field(default_factory=dict[str, int])
     # An error that a child has logged already: an exception is logged once, where it is first seen.
     logged_error: BaseException | None = None
 
@@ -198,7 +198,7 @@ class Operations:
         return opened.span if opened else None
 
     @contextlib.contextmanager
-    def current(self, id: Hashable) -> Iterator[Span | None]:  # noqa: A002 - as above
+    def current(self, id: Hashable) -> Generator[Span | None]:  # noqa: A002 - as above
         """Make the operation's span the current one inside, so that others nest under it."""
         span = self.span(id)
         if span is None:

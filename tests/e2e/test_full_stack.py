@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -55,14 +56,12 @@ def test_one_agent_run_is_in_jaeger_prometheus_the_store_and_the_trail(
     agent.cleanup()
 
     assert is_jaeger_available(urls["jaeger"])
-    traces = wait_until(
-        lambda: (
-            (found := query_jaeger_traces("full-stack", url=urls["jaeger"]))
-            and len(found) == 3
-            and found
-        ),
-        DEADLINE_S,
-    )
+
+    def three_traces() -> list[dict[str, Any]]:
+        found = query_jaeger_traces("full-stack", url=urls["jaeger"])
+        return found if len(found) == 3 else []
+
+    traces = wait_until(three_traces, DEADLINE_S)
     for trace in traces:
         names = {span["spanID"]: span["operationName"] for span in trace["spans"]}
         parents = {
@@ -93,9 +92,8 @@ def test_one_agent_run_is_in_jaeger_prometheus_the_store_and_the_trail(
 
     for trace in traces:
         trace_id = trace["traceID"]
-        logs = wait_until(
-            lambda wanted=trace_id: search_logs(wanted, url=urls["elasticsearch"]), DEADLINE_S
-        )
+        ask = functools.partial(search_logs, trace_id, url=urls["elasticsearch"])
+        logs = wait_until(ask, DEADLINE_S)
         assert {log["event_name"] for log in logs} == {"kaizen.agent.start", "kaizen.agent.end"}
 
     world = World(stack.audit_directory, None)  # type: ignore[arg-type]

@@ -39,7 +39,7 @@ def test_every_combination_of_the_four_switches_sends_just_those_signals(
     world: World, on: tuple[bool, bool, bool, bool]
 ) -> None:
     switches = dict(zip(SWITCHES, on, strict=True))
-    observed = kaizen_otel.observe("switches", **switches)
+    observed = kaizen_otel.observe("switches", **switches)  # type: ignore[arg-type]
     instance = observed.instance_id
     run_shop(observed.operations)
     assert observed.flush()

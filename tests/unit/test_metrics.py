@@ -14,7 +14,7 @@ from kaizen_otel.metrics import SERIES_MAX, MetricsManager
 
 
 def collected(manager: MetricsManager) -> dict[str, dict[str, Any]]:
-    return {m["name"]: m for m in (decode_metric(data) for data, _ in manager.collect())}
+    return {str(m["name"]): m for m in (decode_metric(data) for data, _ in manager.collect())}
 
 
 def test_a_counter_adds_up_per_attribute_set_in_any_order() -> None:

@@ -12,7 +12,7 @@ from kaizen_otel.config import SpanLimits
 from kaizen_otel.traces import Sampler, Span, SpanSettings
 
 
-def make(sent: list[dict[str, Any]], **arguments: Any) -> Span:
+def make(sent: list[dict[str, Any]], **arguments: Any) -> Span:  # noqa: ANN401
     limits = arguments.pop("limits", SpanLimits())
     times = arguments.pop("times", None)
     settings = SpanSettings(
