@@ -6,7 +6,6 @@ by a signal or by power loss, leaves nothing that looks finished.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import platform
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING
 from kaizen_otel._collector.resources import cache_directory, collector_directory
 from kaizen_otel._collector.run import log_tail
 from kaizen_otel._edges import SystemClock
-from kaizen_otel.errors import SetupError
+from kaizen_otel.errors import PlatformError, SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -104,8 +103,16 @@ def locked(
 ) -> Generator[None]:
     """Hold the lock file ``path``; the system frees it when the process ends, however it ends.
 
-    Raises SetupError when another process holds it for ``deadline_s`` seconds.
+    Raises SetupError when another process holds it for ``deadline_s`` seconds, PlatformError on
+    Windows.
     """
+    if sys.platform == "win32":
+        raise PlatformError(
+            "the local stack runs on Linux and macOS: use WSL, or a Collector and backends of "
+            "your own (JAEGER_OTLP_ENDPOINT and the like)"
+        )
+    import fcntl
+
     clock = clock or SystemClock()
     deadline_ns = clock.monotonic_ns() + int(deadline_s * 1e9)
     told = False
@@ -275,7 +282,7 @@ def _go_digest(name: str, package: str) -> str:
 
 def may_use_apt() -> bool:
     """Whether packages can be installed here: Debian's tools are there and we are root."""
-    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+    return sys.platform == "linux" and os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
 def apt_update(*, log_path: Path, progress: Callable[[str], None]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import socket
@@ -91,6 +90,8 @@ def docker_engine(
             "no Docker engine answers: start Docker (https://docs.docker.com/engine/install) or "
             "set DOCKER_HOST to one; root on Debian or Ubuntu gets a private one by itself"
         )
+    import fcntl  # not on Windows, which never comes here
+
     clock = clock or SystemClock()
     RUN_DIRECTORY.mkdir(parents=True, exist_ok=True)
     turn = RUN_DIRECTORY / "lock"
@@ -163,6 +164,8 @@ def _wait_until_reachable(process: subprocess.Popen[bytes], log_path: Path, cloc
 
 def _stop_if_last(users: int, clock: Clock) -> None:
     """End the private engine unless another process still uses it."""
+    import fcntl
+
     fcntl.flock(users, fcntl.LOCK_UN)
     try:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
