@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
@@ -53,6 +54,8 @@ class AgentObservation:
         self.manager = watch.manager
         self._owns_manager = owns_manager
         self._changes: dict[str, _Change] = {}
+        # A run in another thread must not put a stand-in back while the agent is unwired.
+        self._lock = threading.RLock()
         self._stand_ins = self._interceptors()
         self._release_models: weakref.finalize[Any, Any] | None = None
 
@@ -86,17 +89,18 @@ class AgentObservation:
         """Take the wiring out.  Runs under way still end what they began."""
         if not self.enabled:
             return
-        self.watch.active = False
-        held = self._held()
-        for name, change in reversed(self._changes.items()):
-            # What somebody else put there since is theirs.
-            if held.get(name) is not change.installed:
-                continue
-            if change.existed:
-                held[name] = change.before
-            else:
-                del held[name]
-        self._changes.clear()
+        with self._lock:
+            self.watch.active = False
+            held = self._held()
+            for name, change in reversed(self._changes.items()):
+                # What somebody else put there since is theirs.
+                if held.get(name) is not change.installed:
+                    continue
+                if change.existed:
+                    held[name] = change.before
+                else:
+                    del held[name]
+            self._changes.clear()
         if self._release_models is not None:
             self._release_models()
 
@@ -171,7 +175,9 @@ class AgentObservation:
             value = held.get(name)
             if value is None or is_stand_in(value):
                 continue
-            self._change(name, stand_in(value, methods(type(value).__name__)))
+            with self._lock:
+                if self.enabled and held.get(name) is value:
+                    self._change(name, stand_in(value, methods(type(value).__name__)))
 
     def _interceptors(self) -> dict[str, Callable[[str], dict[str, Interceptor]]]:
         watch = self.watch

@@ -26,7 +26,8 @@ PERMISSION_CHECK: Final = "permission_check"
 
 _DEFAULT_AGENT_ID = re.compile(r"agent_\d+")
 _PAIR = re.compile(r"(?:pre|post)_(.+)")
-_TEXT_ITEMS_MAX: Final = 10_000
+_HOLDERS: Final = frozenset({dict, list, tuple})
+_PARTS_MAX: Final = 2_048
 
 _PROVIDERS: Final[Mapping[str, str]] = {
     "azure": "azure.ai.openai",
@@ -86,19 +87,23 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
-def text_size(value: object) -> int:
-    """Characters in the texts that a value holds, without rendering it; bounded in effort."""
-    size, left = 0, _TEXT_ITEMS_MAX
+def text_size(value: object) -> int | None:
+    """Characters in the texts that a value holds, without rendering it.
+
+    None if it holds so many parts that counting would cost more than it tells.
+    """
+    size = 0
     pending = [value]
-    while pending and left > 0:
-        left -= 1
-        item = pending.pop()
-        if isinstance(item, str | bytes):
-            size += len(item)
-        elif mapping := _mapping(item):
-            pending.extend(mapping.values())
-        elif isinstance(item, list | tuple):
-            pending.extend(cast("list[object]", item))
+    for item in pending:  # grows while it is read
+        kind = type(item)
+        if kind is str:
+            size += len(item)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+        elif kind in _HOLDERS:
+            # Not ``cast``: at 50 ns a part this loop is most of what reading a memory costs.
+            parts: Any = item
+            pending.extend(parts.values() if kind is dict else parts)
+            if len(pending) > _PARTS_MAX:
+                return None
     return size
 
 

@@ -253,17 +253,20 @@ class Watch:
             attributes[semconv.GEN_AI_CONVERSATION_ID] = session
         if operation == "upsert_memory":
             turn = args[1] if len(args) > 1 else kwargs.get("turn")
-            attributes[semconv.KAIZEN_MEMORY_TURN_SIZE] = values.text_size(turn)
+            size = values.text_size(turn)
+            if size is not None:
+                attributes[semconv.KAIZEN_MEMORY_TURN_SIZE] = size
         return self._begin_part(operation, "", attributes, current_scope() or self._only_run())
 
     def close_memory(self, scope: Scope, result: object, error: BaseException | None) -> None:
         """End reading or writing a memory."""
         attributes: dict[str, object] = {}
         if scope.operation == "search_memory" and error is None:
-            attributes[semconv.KAIZEN_MEMORY_CONTEXT_SIZE] = values.text_size(result)
-            count = values.record_count(result)
-            if count is not None:
-                attributes[semconv.GEN_AI_MEMORY_RECORD_COUNT] = count
+            numbers = {
+                semconv.KAIZEN_MEMORY_CONTEXT_SIZE: values.text_size(result),
+                semconv.GEN_AI_MEMORY_RECORD_COUNT: values.record_count(result),
+            }
+            attributes.update((k, n) for k, n in numbers.items() if n is not None)
         scope.operations.end(scope.key, attributes, error)
 
     # --------------------------------------------------------------------------- permissions

@@ -105,12 +105,13 @@ def enable_observability(
         pipeline=pipeline,
     )
     watch = Watch(agent, used, agent_name=agent_name, events_to_trace=events_to_trace)
-    earlier = observation_of(agent)
-    if earlier is not None:
-        earlier.unwire()
     # Who made the manager or the pipeline shuts it down.
     owned = manager is None and pipeline is None
-    AgentObservation(watch, owns_manager=owned).enable()
+    with _lock:
+        earlier = observation_of(agent)
+        if earlier is not None:
+            earlier.unwire()
+        AgentObservation(watch, owns_manager=owned).enable()
     if earlier is not None:
         earlier.retire()
     return used
