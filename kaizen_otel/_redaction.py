@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _KEY_BLOCK: Final = (
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
@@ -32,7 +32,8 @@ _RULES: Final = (
     ("bearer", r"(?i:\bbearer\s+)[A-Za-z0-9._~+/=-]{8,}"),
     ("basic", r"(?i:\bbasic\s+)[A-Za-z0-9+/]{12,}={0,2}"),
     ("api_key", _API_KEY),
-    ("jwt", r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
+    # The header's length is bounded: else a text of many "eyJ..." would cost quadratic time.
+    ("jwt", r"\beyJ[A-Za-z0-9_-]{8,512}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
     ("url_password", r"(?<=://)[^\s/:@]{1,256}:[^\s/@]{1,256}(?=@)"),
 )
 _PATTERN: Final = re.compile("|".join(f"(?P<{name}>{text})" for name, text in _RULES))
@@ -69,15 +70,26 @@ class Redactor:
         return f"[REDACTED:{rule}]"
 
     def redact_attributes(self, attributes: Mapping[str, object]) -> dict[str, object]:
-        """Attributes with secrets replaced; the value of a key that names a secret goes whole."""
+        """Attributes with secrets replaced; the value of a key that names a secret goes whole.
+
+        Numbers stay: ``token`` is also the name of a count.  Texts inside a sequence are
+        replaced as well; other values are left to the encoder.
+        """
         redacted: dict[str, object] = {}
         for key, value in attributes.items():
-            if isinstance(value, str):
-                if _SECRET_KEY.search(key):
-                    self._counts["key"] += 1
-                    redacted[key] = "[REDACTED:key]"
-                else:
-                    redacted[key] = self.redact(value)
+            if isinstance(value, (str, bytes, bytearray, list, tuple)):
+                redacted[key] = self._redact_value(key, cast("object", value))
             else:
                 redacted[key] = value
         return redacted
+
+    def _redact_value(self, key: object, value: object) -> object:
+        if isinstance(key, str) and _SECRET_KEY.search(key):
+            self._counts["key"] += 1
+            return "[REDACTED:key]"
+        if isinstance(value, str):
+            return self.redact(value)
+        if isinstance(value, (list, tuple)):
+            items = cast("Sequence[object]", value)
+            return [self.redact(item) if isinstance(item, str) else item for item in items]
+        return value
