@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -33,17 +34,27 @@ PORTS = {
     "KAIZEN_OTEL_METRICS_PORT": 8888,
 }
 
+# Below what operating systems give to outgoing connections (Linux from 32768, macOS from 49152):
+# one of those could take the port between the look and the start.
+FREE_PORT_RANGE = range(20_000, 32_000)
+
 
 def free_ports() -> dict[str, str]:
     """Values for all port variables that nothing listens on now (for tests and demos)."""
-    sockets = [socket.socket(socket.AF_INET, socket.SOCK_STREAM) for _ in PORTS]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return {name: str(each.getsockname()[1]) for name, each in zip(PORTS, sockets, strict=True)}
-    finally:
-        for each in sockets:
-            each.close()
+    free: list[str] = []
+    for port in random.SystemRandom().sample(FREE_PORT_RANGE, len(FREE_PORT_RANGE)):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        free.append(str(port))
+        if len(free) == len(PORTS):
+            return dict(zip(PORTS, free, strict=True))
+    raise SetupError(
+        f"fewer than {len(PORTS)} free ports from {FREE_PORT_RANGE.start} to "
+        f"{FREE_PORT_RANGE.stop - 1}: stop what listens there"
+    )
 
 
 class CollectorProcess:

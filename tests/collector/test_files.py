@@ -149,16 +149,19 @@ def acknowledged_but_missing(
 
 
 def bodies_of_whole_lines(path: Path) -> list[str]:
+    """The body texts of all whole records.
+
+    A kill can leave a record without its line end, or the first part of one that was not
+    acknowledged; the next record is glued to it.
+    """
     found: list[str] = []
-    decoder = json.JSONDecoder()
+    start = '{"resourceLogs"'
     for line in path.read_text(encoding="utf-8").splitlines():
-        position = 0
-        # A kill between a record and its line end glues the next one to it.
-        while position < len(line):
+        for part in line.split(start)[1:]:
             try:
-                request, position = decoder.raw_decode(line, position)
+                request = json.loads(start + part)
             except ValueError:
-                break
+                continue
             found += [
                 record["body"]["stringValue"]
                 for resource in request["resourceLogs"]
