@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from kaizen_otel._collector.resources import state_directory
 from kaizen_otel._demo import observe_agent, print_ledger, print_section, read_trail
@@ -120,5 +120,5 @@ def _log_lines(documents: list[Mapping[str, Any]]) -> list[str]:
 
 
 def _body(document: Mapping[str, Any]) -> object:
-    body: Any = document.get("body")
-    return body["text"] if isinstance(body, dict) and "text" in body else body or ""
+    body: Any = document.get("body") or ""
+    return body if isinstance(body, str) else cast("Any", body).get("text", "")

@@ -25,7 +25,6 @@ Compression = Literal["none", "gzip"]
 Durability = Literal["durable", "delivered", "none"]
 OnFailure = Literal["continue", "wait", "block_action"]
 SpanStyle = Literal["single", "seed"]
-ExporterKind = Literal["native", "stock"]
 Vocabulary = Literal["default", "latest", "dup"]
 
 AUDIT_PORT: Final = 4319
@@ -92,7 +91,6 @@ class Config:
     interval_ms: int
     metric_interval_ms: int
     audit: AuditConfig
-    exporter: ExporterKind
     span_style: SpanStyle
     vocabulary: Vocabulary
     warnings: tuple[str, ...] = ()
@@ -131,7 +129,6 @@ class Config:
             interval_ms=env.integer("OTEL_BSP_SCHEDULE_DELAY", 1_000, minimum=1),
             metric_interval_ms=env.integer("OTEL_METRIC_EXPORT_INTERVAL", 10_000, minimum=1),
             audit=_audit(env, grpc_target),
-            exporter=env.choice("KAIZEN_OTEL_EXPORTER", ("native", "stock"), "native"),
             span_style=env.choice("KAIZEN_OTEL_SPAN_STYLE", ("single", "seed"), "single"),
             vocabulary=_vocabulary(env.text("OTEL_SEMCONV_STABILITY_OPT_IN")),
             warnings=tuple(env.warnings),

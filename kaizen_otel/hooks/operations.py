@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kaizen_otel.audit_trail import AuditTrailManager
     from kaizen_otel.logs import LoggingManager
     from kaizen_otel.metrics import MetricsManager
-    from kaizen_otel.semconv import OperationRule
+    from kaizen_otel.semconv import Instrument, OperationRule
     from kaizen_otel.traces import Span
     from kaizen_otel.tracing import TracingManager
 
@@ -223,6 +223,11 @@ class Operations:
         span = self.span(parent_id) if parent_id is not None else None
         visible = self._visible(attributes or _EMPTY)
         self._effects.on_event(name, visible, span=span, audit=audit, error=error)
+
+    def count(self, instrument: Instrument, attributes: Mapping[str, object]) -> None:
+        """Add one to a declared counter."""
+        if self._signals.metrics is not None:
+            self._signals.metrics.record(instrument, 1, attributes)
 
     def abandon(self, parent_id: Hashable, reason: str) -> int:
         """End every open descendant of an operation with ``error.type`` = ``reason``.

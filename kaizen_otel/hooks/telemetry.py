@@ -78,6 +78,11 @@ class TelemetryHook:
         phase, pair = _split(event)
         if self._filter is not None and pair not in self._filter:
             return _result({"span_created": False, "reason": "event_filtered"})
+        self.operations.count(semconv.HOOK_EVENTS, {semconv.KAIZEN_HOOK_EVENT: self._known(event)})
+        if event == "pre_interrupt":
+            mode = context.data.get("mode")
+            known = {semconv.KAIZEN_INTERRUPT_MODE: mode} if isinstance(mode, str) else {}
+            self.operations.count(semconv.INTERRUPTS, known)
         if phase == "pre":
             return self._begin(context, pair)
         if phase == "post":
@@ -85,6 +90,11 @@ class TelemetryHook:
         run = self._run(context)
         self.operations.event(event, hook_attributes(context), parent_id=self._loop_of(run))
         return _result({"span_created": False, "event": event})
+
+    @staticmethod
+    def _known(event: str) -> str:
+        # Names of custom events are the user's and may be many: as a metric they are one.
+        return event if _split(event)[1] in _OPERATIONS else "custom"
 
     def _run(self, context: HookContext) -> Hashable:
         # One run is one trace id that several events share; Kaizen's own never repeat, so the

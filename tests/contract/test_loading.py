@@ -27,7 +27,7 @@ def loaded(code: str, folder: Path) -> tuple[set[str], int]:
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
         "KAIZEN_OTEL_AUDIT_ENDPOINT": "http://127.0.0.1:9",
     }
-    for name in ("OTEL_EXPORTER_OTLP_PROTOCOL", "KAIZEN_OTEL_EXPORTER"):
+    for name in ("OTEL_EXPORTER_OTLP_PROTOCOL",):
         environment.pop(name, None)
     done = subprocess.run(
         [sys.executable, "-c", code + REPORT],

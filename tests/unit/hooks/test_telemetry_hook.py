@@ -118,6 +118,21 @@ def test_a_custom_event_is_a_log_record_with_its_own_name() -> None:
     assert "secret words" not in str(record)
 
 
+def test_every_event_is_counted_by_its_name_and_custom_ones_as_one() -> None:
+    seam = Seam()
+    hook = TelemetryHook(seam.operations)
+    hook.on_event(context("pre_agent_loop"))
+    hook.on_event(context("pre_interrupt", mode="graceful"))
+    for number in range(3):
+        hook.on_event(context(HookEvent.custom(f"billing.event_{number}")))
+    counted = {
+        name: seam.metrics.value("kaizen.hook.events", {"kaizen.hook.event": name})
+        for name in ("pre_agent_loop", "pre_interrupt", "custom")
+    }
+    assert counted == {"pre_agent_loop": 1, "pre_interrupt": 1, "custom": 3}
+    assert seam.metrics.value("kaizen.interrupts", {"kaizen.interrupt.mode": "graceful"}) == 1
+
+
 def test_seed_names_of_memory_events_are_the_same_events() -> None:
     assert HookEvent["PRE_MEMORY_READ"] is HookEvent.PRE_MEMORY_LOAD
     seam = Seam()
