@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import setup
@@ -23,6 +24,7 @@ make test        set up everything, then every check and test; a summary at the 
 make check       format, lint, types, import contracts, limits: seconds
 make unit | property | export | kaizen | crash | contract | chart   no other program
 make collector | backends | containers | e2e                         real programs
+make coverage    branch coverage; at least 95 % where bytes can be lost
 make docs        the documentation, into build/docs
 make changelog   what the next release's entry will say
 make setup       only the virtual environment
@@ -66,6 +68,17 @@ def _test() -> int:
     return setup.setup("test") or stages.run_all()
 
 
+def _coverage() -> int:
+    if code := setup.setup("test"):
+        return code
+    folders = [stages.TEST_FOLDERS[name] for name in stages.COVERED_BY]
+    measure = [tool("python"), "-m", "pytest", "-q", *folders, "--cov", "--cov-report="]
+    report = [tool("coverage"), "report", "--fail-under=95"]
+    covered = ",".join(f"kaizen_otel/{name}/*" for name in stages.COVERED)
+    # The whole for information, then the parts in which bytes can be lost, with a bar.
+    return _call(measure) or _call(report[:2]) or _call([*report, f"--include={covered}"])
+
+
 def _docs() -> int:
     return setup.setup("test") or _call(stages.DOCS)
 
@@ -93,11 +106,12 @@ TARGETS: dict[str, Callable[[], int]] = {
     "demo": _demo,
     "test": _test,
     "check": _check,
+    "coverage": _coverage,
     "docs": _docs,
     "changelog": _changelog,
     "clean": _clean,
     "help": _help,
-    **{name: (lambda name=name: _tests(name)) for name in stages.TEST_FOLDERS},
+    **{name: partial(_tests, name) for name in stages.TEST_FOLDERS},
 }
 
 
