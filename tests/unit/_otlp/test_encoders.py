@@ -16,7 +16,7 @@ from kaizen_otel._otlp.common import (
     encode_scope,
     safe_text,
 )
-from kaizen_otel._otlp.decode import decode_log_record, plain_attributes, plain_value
+from kaizen_otel._otlp.decode import decode_log_record, decode_span, plain_attributes, plain_value
 from kaizen_otel._otlp.logs import encode_log_record
 from kaizen_otel._otlp.metrics import (
     encode_gauge,
@@ -131,6 +131,14 @@ def test_a_number_beyond_every_range_becomes_infinity() -> None:
 def test_times_outside_uint64_become_the_nearest_one() -> None:
     record = decode_log_record(encode_log_record(time_ns=-5, observed_ns=1 << 70))
     assert record == {"timeUnixNano": "0", "observedTimeUnixNano": str((1 << 64) - 1)}
+
+
+def test_span_times_outside_uint64_become_the_nearest_one() -> None:
+    span = decode_span(
+        encode_span(trace_id=TRACE_ID, span_id=SPAN_ID, name="", start_ns=-1, end_ns=1 << 64)
+    )
+    assert span["startTimeUnixNano"] == "0"
+    assert span["endTimeUnixNano"] == str((1 << 64) - 1)
 
 
 def test_request_puts_scopes_of_one_resource_under_it_and_leaves_empty_groups_out() -> None:
