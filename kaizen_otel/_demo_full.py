@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from kaizen_otel._collector.resources import state_directory
 from kaizen_otel._demo import observe_agent, print_ledger, print_section, read_trail
@@ -121,4 +121,4 @@ def _log_lines(documents: list[Mapping[str, Any]]) -> list[str]:
 
 def _body(document: Mapping[str, Any]) -> object:
     body: Any = document.get("body") or ""
-    return body if isinstance(body, str) else cast("Any", body).get("text", "")
+    return body if isinstance(body, str) else body.get("text", "")
