@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import io
+import json
 import re
 import socket
 import subprocess
@@ -23,6 +24,7 @@ import yaml
 
 from kaizen_otel._stack import gateway, jaeger, opensearch, prometheus
 from kaizen_otel._stack.build import ToolMissingError, build_once, digest_of, run_long, say
+from kaizen_otel._stack.engine import PRIVATE_HOST
 from kaizen_otel.errors import SetupError
 
 if TYPE_CHECKING:
@@ -66,7 +68,15 @@ def ensure_image(
     ``name`` is ``collector``, ``jaeger``, ``prometheus`` or ``elasticsearch``.  The tag changes
     with the content.  Raises SetupError saying what is missing.
     """
-    spec = _SPECS[name](cache, progress)
+    return put_image(_SPECS[name](cache, progress), host=host, progress=progress)
+
+
+def put_image(spec: ImageSpec, *, host: str, progress: Callable[[str], None] = say) -> str:
+    """The tag of an image in the engine at ``host``, made if it is not there.
+
+    Raises SetupError when Docker does not take it.
+    """
+    name = spec.name
     with tempfile.TemporaryFile() as archive:
         digest = write_archive(spec, archive)
         tag = f"{REPOSITORY}/{name}:{digest}"
@@ -83,7 +93,20 @@ def ensure_image(
     if status != _HTTP_OK or b'"error"' in answer:
         reason = answer.decode("utf-8", "replace")[-500:]
         raise SetupError(f"Docker did not take the image of {name} ({status}): {reason}")
+    if host == PRIVATE_HOST:  # in an engine of the user's own nothing is removed
+        _remove_others(tag, host=host)
     return tag
+
+
+def _remove_others(tag: str, *, host: str) -> None:
+    """Remove earlier images of the same name, so that old ones do not pile up."""
+    repository = tag.rpartition(":")[0]
+    query = urllib.parse.urlencode({"filters": json.dumps({"reference": [repository]})})
+    _, answer = call_engine(host, "GET", f"/images/json?{query}")
+    for image in json.loads(answer):
+        for other in image["RepoTags"] or ():
+            if other != tag:
+                call_engine(host, "DELETE", f"/images/{other}")  # refused while a container runs it
 
 
 def write_archive(spec: ImageSpec, target: io.BufferedIOBase | io.BufferedRandom) -> str:
