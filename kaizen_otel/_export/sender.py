@@ -113,6 +113,9 @@ class Sender:
                 reason="internal_error", message=f"{self.transport.description}: {error!r}"
             )
         batch.is_sending = False
+        if batch.is_settled:  # a shutdown gave it up while the request was under way
+            self._forget()
+            return
         self._settle(batch, outcome, is_flushing=is_flushing)
 
     def _settle(self, batch: Batch, outcome: Outcome, *, is_flushing: bool) -> None:

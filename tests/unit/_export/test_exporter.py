@@ -128,10 +128,13 @@ def test_flush_and_shutdown_keep_their_deadlines(is_hanging: bool) -> None:
     transport.is_open.set()
 
 
-def test_an_answer_after_the_shutdown_changes_nothing() -> None:
-    transport = FakeTransport()
+@pytest.mark.parametrize("answer", [Delivered(), BUSY, Rejected(reason="r", message="m")])
+def test_an_answer_after_the_shutdown_changes_nothing_and_says_nothing(
+    answer: Delivered | Retryable | Rejected,
+) -> None:
+    transport = FakeTransport([answer])
     transport.is_open.clear()
-    exporter, ledger, _ = make_exporter({"traces": transport})
+    exporter, ledger, warnings = make_exporter({"traces": transport})
     exporter.offer("traces", item())
     wait_for(transport.is_sending.is_set)
     assert not exporter.shutdown(20)
@@ -139,6 +142,7 @@ def test_an_answer_after_the_shutdown_changes_nothing() -> None:
     wait_for(lambda: transport.is_closed)
     assert dropped(ledger) == {"unknown": 1}
     assert ledger.snapshot().signals["traces"].delivered == 0
+    assert warnings == []
 
 
 def test_shutdown_sends_what_waits_and_then_refuses_and_counts() -> None:
