@@ -38,6 +38,8 @@ CANARY_EVENT: Final = "kaizen.doctor.canary"
 _CANARY_METRIC: Final = "kaizen.doctor.canary"
 _SEND_TIMEOUT_NS: Final = 10_000_000_000
 _ARRIVAL_S: Final = 20.0
+_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
+_AUDIT_ENDPOINT: Final = "KAIZEN_OTEL_AUDIT_ENDPOINT"
 _NOT_CHECKED: Final = "accepted by the Collector, arrival not checked"
 
 
@@ -192,7 +194,7 @@ def _signal(
             message=f"OTEL_{signal.upper()}_EXPORTER={config.exporters[signal]}: nothing is sent",
         )
     endpoint = config.endpoints[signal]
-    refused = _refusal(signal, endpoint, send_canary(signal, endpoint, config, canary))
+    refused = _refusal(signal, endpoint, send_canary(signal, endpoint, config, canary, _ENDPOINT))
     if refused is not None:
         return refused
     if url is None:
@@ -213,7 +215,9 @@ def _signal(
 
 def _audit(config: Config, canary: Canary) -> Finding:
     endpoint = config.audit.endpoint
-    refused = _refusal("audit", endpoint, send_canary("logs", endpoint, config, canary))
+    refused = _refusal(
+        "audit", endpoint, send_canary("logs", endpoint, config, canary, _AUDIT_ENDPOINT)
+    )
     if refused is not None:
         return refused
     directory = config.audit.trail_directory
@@ -247,13 +251,13 @@ def _refusal(subject: str, endpoint: EndpointConfig, outcome: Outcome) -> Findin
             return Finding(
                 subject=subject,
                 level="error",
-                message=message.replace("OTEL_EXPORTER_OTLP_ENDPOINT", setting),
+                message=message,
                 fix=f"start a Collector ('kaizen-otel collector run') or correct {setting}",
             )
 
 
 def send_canary(
-    signal: Signal, endpoint: EndpointConfig, config: Config, canary: Canary
+    signal: Signal, endpoint: EndpointConfig, config: Config, canary: Canary, setting: str
 ) -> Outcome:
     """Send one span, data point or record and return what became of it."""
     clock = SystemClock()
@@ -288,7 +292,7 @@ def send_canary(
     resource = encode_resource(
         resource_attributes(SERVICE, canary.instance_id, config.resource_attributes)
     )
-    transport = open_transport(endpoint, clock=clock)
+    transport = open_transport(endpoint, clock=clock, setting=setting)
     try:
         return transport.send(
             signal,

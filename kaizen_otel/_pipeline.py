@@ -158,7 +158,8 @@ class Pipeline:
 
             self._audit = AuditTrailManager(
                 config=self.config.audit,
-                resource=self.encode_resource(service_name),
+                # Made anew in a forked child, which has an instance id of its own.
+                resource=lambda: self.encode_resource(service_name),
                 clock=self.clock,
                 ids=self.ids,
             )

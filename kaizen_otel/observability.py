@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
+import weakref
 from typing import TYPE_CHECKING, Final, Literal
 
 from kaizen_otel import config as configuration
@@ -26,12 +28,13 @@ if TYPE_CHECKING:
 
 COMPONENTS: Final = ("metrics", "logging", "tracing", "audit")
 _lock = threading.RLock()
+_numbers = itertools.count(1)
 _pipeline: Pipeline | None = None
 _pipeline_arguments: tuple[object, ...] = ()
 _opened = OpenOperations()
 at_fork(_opened.after_fork)
 _current: ObservabilityManager | None = None
-_users: set[int] = set()
+_users: weakref.WeakValueDictionary[int, ObservabilityManager] = weakref.WeakValueDictionary()
 
 
 def process_pipeline(
@@ -72,8 +75,14 @@ def active_pipeline() -> Pipeline | None:
 
 
 def current_manager() -> ObservabilityManager | None:
-    """The manager that ``observe`` made last and that is not shut down; decorators use it."""
-    return _current
+    """The manager that decorators use.
+
+    The one that ``observe`` made last, else the newest of the agents' that is not shut down.
+    """
+    if _current is not None:
+        return _current
+    with _lock:
+        return max(_users.values(), key=lambda manager: manager.number, default=None)
 
 
 class ObservabilityManager:
@@ -125,9 +134,13 @@ class ObservabilityManager:
             ),
             _opened,
         )
+        if self.metrics is not None:
+            # The worker starts with the first item; measurements are none until it collects them.
+            self._pipeline.exporter.start()
         self._closed = False
         with _lock:
-            _users.add(id(self))
+            self.number = next(_numbers)
+            _users[self.number] = self
 
     def get_logger(self, name: str) -> StructuredLogger | None:
         """The logger of one component, or None if logging is off."""
@@ -218,11 +231,11 @@ class ObservabilityManager:
             if self._closed:
                 return True
             self._closed = True
-            _users.discard(id(self))
+            _users.pop(self.number, None)
             if _current is self:
                 _current = None
             shared = self._pipeline is _pipeline
-            last = not shared or not _users
+            last = not shared or not len(_users)
             if shared and last:
                 _pipeline = None
         milliseconds = round(timeout * 1000)

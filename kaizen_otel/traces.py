@@ -248,7 +248,7 @@ class Span(trace.Span):
             kind=self.kind,
             start_ns=self.start_ns,
             end_ns=self.end_ns,
-            attributes=self._attributes,
+            attributes=self._settings.redactor.redact_attributes(self._attributes),
             events=self._events,
             links=[
                 (c.trace_id.to_bytes(16, "big"), c.span_id.to_bytes(8, "big"),
@@ -315,7 +315,7 @@ class Sampler:
                     f"OTEL_TRACES_SAMPLER_ARG={argument!r} is not a ratio from 0 to 1, 1.0 is used"
                 )
                 ratio = 1.0
-        # TraceIdRatioBased compares the lower 63 bits, as the SDK's does, so both doors agree.
+        # TraceIdRatioBased compares the lower 64 bits, as the SDK's does, so both doors agree.
         self._bound = round(ratio * (1 << 64))
 
     def sampled(self, trace_id: bytes, *, parent: bool | None) -> bool:

@@ -136,3 +136,15 @@ def test_an_unusable_sampler_is_warned_about_and_everything_is_sampled(
     sampler = Sampler(name, argument, warn=warnings.append)
     assert sampler.sampled(b"\xff" * 16, parent=None)
     assert "OTEL_TRACES_SAMPLER" in warnings[0]
+
+
+def test_a_secret_in_an_attribute_is_redacted_in_what_is_sent() -> None:
+    sent: list[dict[str, Any]] = []
+    span = make(sent)
+    span.set_attribute("note", "password=hunter2")
+    span.set_attribute("db.password", "x")
+    span.end()
+    assert plain_attributes(sent[0]["attributes"]) == {
+        "note": "[REDACTED:assignment]",
+        "db.password": "[REDACTED:key]",
+    }
