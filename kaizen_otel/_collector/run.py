@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from kaizen_otel._edges import Clock
 
 POLL_NS = 50_000_000
+
+# The Collector answers its health check a moment before it listens for SIGTERM (otelcol's
+# Collector.Run calls signal.Notify after all components have started); until then the signal ends
+# it on the spot.
+SIGNAL_GRACE_NS = 250_000_000
 LOG_LINES_SHOWN = 12
 
 # The variables through which the shipped configs take their ports, with the ports of design.md.
@@ -88,6 +93,7 @@ class CollectorProcess:
         self.metrics_port = self._port("KAIZEN_OTEL_METRICS_PORT")
         self._clock: Clock = clock or SystemClock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._healthy_ns = 0
 
     @property
     def pid(self) -> int | None:
@@ -136,6 +142,8 @@ class CollectorProcess:
         if process is None:
             return None
         if process.poll() is None:
+            age_ns = self._clock.monotonic_ns() - self._healthy_ns
+            self._clock.wait(threading.Event(), SIGNAL_GRACE_NS - age_ns)
             process.send_signal(signal.SIGTERM)
             try:
                 process.wait(deadline_s)
@@ -213,6 +221,7 @@ class CollectorProcess:
                     f"{self.log_path}:\n{self.log_tail()}"
                 )
             if _healthy(url):
+                self._healthy_ns = self._clock.monotonic_ns()
                 return
             if self._clock.monotonic_ns() >= deadline_ns:
                 self.kill()
