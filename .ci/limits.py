@@ -142,9 +142,9 @@ def findings(name: str, source: str) -> list[str]:
 
 
 def main() -> int:
-    """Check the package, the tests, the examples and these scripts."""
+    """Check the package, the tests, examples, benchmarks and these scripts."""
     found: list[str] = []
-    for folder in (PACKAGE, "tests", "examples", ".ci"):
+    for folder in (PACKAGE, "tests", "examples", "benchmarks", ".ci"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             found += findings(path.relative_to(ROOT).as_posix(), path.read_text())
     for line in found:

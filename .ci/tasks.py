@@ -25,6 +25,7 @@ make check       format, lint, types, import contracts, limits: seconds
 make unit | property | export | kaizen | crash | contract | chart   no other program
 make collector | backends | containers | e2e                         real programs
 make coverage    branch coverage; at least 95 % where bytes can be lost
+make bench       what observing costs; nothing is asserted
 make docs        the documentation, into build/docs
 make changelog   what the next release's entry will say
 make setup       only the virtual environment
@@ -79,6 +80,14 @@ def _coverage() -> int:
     return _call(measure) or _call(report[:2]) or _call([*report, f"--include={covered}"])
 
 
+def _bench() -> int:
+    code = setup.setup("test")
+    for path in sorted((ROOT / "benchmarks").glob("*.py")):
+        say(f"--- {path.relative_to(ROOT)}")
+        code = code or _call([tool("python"), str(path)])
+    return code
+
+
 def _docs() -> int:
     return setup.setup("test") or _call(stages.DOCS)
 
@@ -105,6 +114,7 @@ TARGETS: dict[str, Callable[[], int]] = {
     "setup": lambda: setup.setup("test"),
     "demo": _demo,
     "test": _test,
+    "bench": _bench,
     "check": _check,
     "coverage": _coverage,
     "docs": _docs,
