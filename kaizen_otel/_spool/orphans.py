@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kaizen_otel._edges import Clock, Filesystem
-    from kaizen_otel._spool.stream import Record
+    from kaizen_otel._spool.reader import Record
 
 _HIDDEN_AGE_MS: Final = 3_600_000
 ADOPTED_MAX: Final = 64

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 from kaizen_otel._export import Delivered, Rejected, Retryable
 from kaizen_otel._otlp.common import encode_request
 from kaizen_otel._spool.orphans import Orphans, quarantine
-from kaizen_otel._spool.outage import Outage
+from kaizen_otel._spool.outage import CONNECTION_FAILED, Outage
 from kaizen_otel._spool.segment import Gap
 from kaizen_otel._spool.stream import REPLAY_NS
 
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     from kaizen_otel._edges import Clock, Filesystem
     from kaizen_otel._export import Outcome, Transport
+    from kaizen_otel._spool.reader import Record
     from kaizen_otel._spool.spool import Spool
-    from kaizen_otel._spool.stream import Record, Stream
+    from kaizen_otel._spool.stream import Stream
 
 _SECOND_NS: Final = 10**9
 RECORDS_MAX: Final = 64
@@ -229,8 +230,7 @@ class Shipper:
         except OSError as error:
             self._outage.fail("spool", f"the spool cannot be read: {error}")
             return []
-        damages, stream.damages = stream.damages, []
-        for damage in damages:
+        for damage in stream.take_damages():
             self._warn(
                 f"{damage.size} bytes of stored audit records in {stream.path} are damaged and "
                 "cannot be delivered: check the disk"
@@ -259,6 +259,9 @@ class Shipper:
                 self._outage.fail(reason, message)
             case Retryable(reason=reason, message=message, retry_after_ms=retry_after_ms):
                 self._outage.fail(reason, message, retry_after_ms or 0)
+                if reason in CONNECTION_FAILED:
+                    for one in self._sources():
+                        one.note_disconnect()
             case _:
                 assert_never(outcome)
 
@@ -344,6 +347,10 @@ class Shipper:
         if is_pressed or now_ns >= self._retire_at_ns:
             self._retire_at_ns = now_ns + _RETIRE_INTERVAL_NS
             before_ns = self._clock.time_ns() - (0 if is_pressed else KEEP_NS)
+            disconnected_ns = self._outage.replay_since_ns
+            if disconnected_ns is not None and not is_pressed:
+                # What is to be delivered again stays, however long the outage lasts.
+                before_ns = min(before_ns, disconnected_ns - REPLAY_NS)
             self.orphans.retire(before_ns)
             if spool is not None:
                 spool.adopted_bytes = self.orphans.bytes_used

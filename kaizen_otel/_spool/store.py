@@ -27,6 +27,7 @@ KEY_BYTES: Final = 32
 _KEY_LOCK_NAME: Final = "pseudonym.lock"
 _MILLISECOND_NS: Final = 10**6
 _KEY_TRIES: Final = 100
+_STOP_MS: Final = 200
 
 
 class Store:
@@ -90,7 +91,8 @@ class Store:
         deadline_ns = self._clock.monotonic_ns() + timeout_ms * _MILLISECOND_NS
         if not self.spool.close(timeout_ms):
             return False
-        is_delivered = self.shipper.flush(self._left_ms(deadline_ns))
+        reserve_ms = min(_STOP_MS, timeout_ms // 4)
+        is_delivered = self.shipper.flush(max(0, self._left_ms(deadline_ns) - reserve_ms))
         if self.shipper.stop(self._left_ms(deadline_ns)):
             self.spool.release()
         return is_delivered

@@ -11,8 +11,8 @@ import errno
 import posixpath
 import threading
 from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from kaizen_otel._spool.cursor import MARKS_MAX, Cursor, Mark, decode_cursor, encode_cursor
 from kaizen_otel._spool.files import (
@@ -25,57 +25,16 @@ from kaizen_otel._spool.files import (
     remove_if_there,
     replace_file,
 )
-from kaizen_otel._spool.segment import (
-    Damage,
-    NewerFormatError,
-    SegmentFormatError,
-    decode_header,
-    iter_entries,
-    scan_entries,
-)
+from kaizen_otel._spool.reader import Position, Record, SegmentFile, SegmentReader
+from kaizen_otel._spool.segment import SegmentFormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from kaizen_otel._edges import Filesystem
+    from kaizen_otel._spool.segment import Damage
 
 REPLAY_NS: Final = 60 * 10**9
 _MARK_INTERVAL_NS: Final = 10**9
-_READ_BYTES: Final = 256 * 1024
-_HEADER_BYTES_MAX: Final = 128 * 1024
-
-
-class Position(NamedTuple):
-    """A place to go on reading: entries below ``sequence_next`` are passed over."""
-
-    segment_number: int
-    offset: int
-    sequence_next: int
-
-
-class Record(NamedTuple):
-    """One record to deliver, the Resource it belongs to, and the position behind it."""
-
-    sequence: int
-    resource: bytes
-    payload: bytes
-    after: Position
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class SegmentFile:
-    """One segment file as far as it may be read.
-
-    ``size`` counts readable (durable) bytes; a sealed segment gets no more of them.  ``resources``
-    maps the indices of this segment to encoded Resource messages.
-    """
-
-    number: int
-    path: str
-    size: int = 0
-    sealed: bool = False
-    resources: dict[int, bytes] = field(default_factory=dict[int, bytes])
-    delivered_at_ns: int | None = None
+_CURSOR_BYTES_MAX: Final = 64 * 1024
 
 
 class Stream:
@@ -85,7 +44,6 @@ class Stream:
         """Use ``create`` or ``adopt``, which take the lock."""
         self.path = path
         self.is_own = is_own
-        self.damages: list[Damage] = []
         self.exhausted = False
         self.delivered_count = 0
         self._filesystem = filesystem
@@ -96,9 +54,11 @@ class Stream:
         self._cursor = Cursor()
         self._marks: deque[Mark] = deque(maxlen=MARKS_MAX)
         self._position = Position(0, 0, 0)
-        self._replay_end = 0
+        self._disconnected_next: int | None = None
+        self._replay_stop = 0
+        self._resume: Position | None = None
         self._cursor_is_stale = False
-        self._known_damages: set[tuple[int, int]] = set()
+        self._reader = SegmentReader(filesystem, self._segment_from, is_own=is_own)
 
     @classmethod
     def create(cls, root: str, stream_id: str, *, filesystem: Filesystem) -> Stream:
@@ -186,27 +146,16 @@ class Stream:
         At most ``count_max`` records and, beyond the first, ``bytes_max`` bytes.  Raises
         ``OSError`` if the disk cannot be read.
         """
-        records: list[Record] = []
-        size = 0
-        with self._lock:
-            self.exhausted = True
-        is_read = False
-        try:
-            for step in self._walk(self._position):
-                if isinstance(step, Record):
-                    size += len(step.payload)
-                    if records and size > bytes_max:
-                        break
-                    records.append(step)
-                    if len(records) == count_max:
-                        break
-                elif not records:
-                    self._position = step
-            is_read = not records
-        finally:
-            with self._lock:
-                self.exhausted = self.exhausted and is_read
+        records = self._take(count_max, bytes_max)
+        if not records and self._resume is not None:
+            self._end_replay(self._resume)
+            records = self._take(count_max, bytes_max)
         return records
+
+    def take_damages(self) -> list[Damage]:
+        """Return damages found since the last call, each of them once."""
+        found, self._reader.damages = self._reader.damages, []
+        return found
 
     def advance(self, records: list[Record], *, now_ns: int, replay_since_ns: int) -> None:
         """Move the cursor behind records that were delivered (or quarantined).
@@ -214,18 +163,22 @@ class Stream:
         Positions are remembered so that ``rewind`` can go back to ``replay_since_ns``; both are
         times of the Unix epoch.
         """
-        after = records[-1].after
-        before = self._cursor.sequence_next
+        after, before = records[-1].after, self._cursor.sequence_next
         self._position = after
         self.delivered_count += sum(record.sequence >= before for record in records)
         if after.sequence_next > before:
             if not self._marks or now_ns - self._marks[-1].time_ns >= _MARK_INTERVAL_NS:
                 self._marks.append(Mark(now_ns, self._cursor.segment_number, before))
-            while len(self._marks) > 1 and self._marks[1].time_ns < replay_since_ns:
+            while self._marks[0].time_ns <= replay_since_ns - _MARK_INTERVAL_NS:
                 self._marks.popleft()
-            self._move_cursor(after, now_ns)
-        elif after.sequence_next >= self._replay_end:
-            self._move_cursor(after, self._cursor.delivered_at_ns)
+            self._cursor = Cursor(
+                segment_number=after.segment_number,
+                sequence_next=after.sequence_next,
+                delivered_at_ns=now_ns,
+                boot_id=self._boot_id,
+                marks=tuple(self._marks),
+            )
+            self._cursor_is_stale = True
         with self._lock:
             for segment in self._segments:
                 # Not while it may grow: its last record counts, not its first.
@@ -233,16 +186,20 @@ class Stream:
                 if is_whole and segment.delivered_at_ns is None:
                     segment.delivered_at_ns = now_ns
 
+    def note_disconnect(self) -> None:
+        """Remember what had been delivered when the connection last failed."""
+        self._disconnected_next = self._cursor.sequence_next
+
     def rewind(self, since_ns: int) -> None:
-        """Deliver once more what was delivered after ``since_ns`` (time of the Unix epoch)."""
-        mark = Mark(0, 0, 0)
-        for candidate in self._marks:
-            if candidate.time_ns > since_ns and mark.time_ns:
-                break
-            mark = candidate
-        if not mark.time_ns:
+        """Deliver once more what was delivered from ``since_ns`` until the noted disconnect."""
+        stop, self._disconnected_next = self._disconnected_next, None
+        # What follows a mark without another was delivered within one interval of it.
+        first_ns = since_ns - _MARK_INTERVAL_NS
+        mark = next((mark for mark in self._marks if mark.time_ns > first_ns), None)
+        if stop is None or mark is None or mark.sequence_next >= stop:
             return
-        self._replay_end = self._cursor.sequence_next
+        self._resume = self._resume or self._position
+        self._replay_stop = stop
         self._position = Position(mark.segment_number, 0, mark.sequence_next)
         self.exhausted = False
 
@@ -302,10 +259,10 @@ class Stream:
                 segment = SegmentFile(
                     number=number, path=path, size=filesystem.size(path), sealed=True
                 )
-                self._read_header(segment)
+                self._reader.read_header(segment)
                 self._segments.append(segment)
         try:
-            data = filesystem.read(posixpath.join(self.path, CURSOR_NAME), 0, _READ_BYTES)
+            data = filesystem.read(posixpath.join(self.path, CURSOR_NAME), 0, _CURSOR_BYTES_MAX)
         except FileNotFoundError:
             data = b""
         saved = decode_cursor(data)
@@ -316,69 +273,40 @@ class Stream:
         self._position = Position(saved.segment_number, 0, saved.sequence_next)
         # After another boot a receiver on this machine may have lost what it had not yet synced.
         if saved.boot_id != self._boot_id:
+            self.note_disconnect()
             self.rewind(saved.delivered_at_ns - REPLAY_NS)
 
-    def _walk(self, position: Position) -> Iterator[Position | Record]:
-        """Step through the stream: records, and positions up to which nothing was missed."""
-        while (segment := self._segment_from(position.segment_number)) is not None:
-            number, offset, sequence_next = position
-            # Asked before the size is read: a segment that is sealed now will not grow any more.
-            sealed, limit = segment.sealed, segment.size
-            offset = offset if number == segment.number else 0
-            if offset == 0:
-                offset = self._read_header(segment)
-            for step in self._walk_segment(segment, offset, limit, sequence_next):
-                sequence_next = (
-                    step.after.sequence_next if isinstance(step, Record) else step.sequence_next
-                )
-                yield step
-            if not sealed or self._segment_from(segment.number + 1) is None:
-                return
-            position = Position(segment.number + 1, 0, sequence_next)
-
-    def _walk_segment(
-        self, segment: SegmentFile, offset: int, limit: int, sequence_next: int
-    ) -> Iterator[Position | Record]:
-        reach = _READ_BYTES
-        while offset < limit:
-            start = offset
-            chunk = self._filesystem.read(segment.path, start, min(limit - start, reach))
-            for entry in iter_entries(chunk, 0, base=start):
-                offset = entry.end
-                if entry.is_resource:
-                    segment.resources[entry.resource_index] = entry.payload
-                elif entry.sequence >= sequence_next:
-                    sequence_next = entry.sequence + 1
-                    resource = segment.resources.get(entry.resource_index, b"")
-                    after = Position(segment.number, offset, sequence_next)
-                    yield Record(entry.sequence, resource, entry.payload, after)
-            if offset == start:
-                if len(chunk) < limit - start and reach < limit - start:
-                    reach = limit - start
-                    continue
-                offset = self._pass_unreadable(segment.number, chunk, start, limit)
-        yield Position(segment.number, limit, sequence_next)
-
-    def _pass_unreadable(self, number: int, chunk: bytes, start: int, limit: int) -> int:
-        """Find where reading can go on behind bytes that are no entry."""
-        rest = scan_entries(chunk, 0)
-        following = rest.entries[0].offset if rest.entries else len(chunk)
-        if (self.is_own or rest.damages) and (number, start) not in self._known_damages:
-            self._known_damages.add((number, start))
-            self.damages.append(Damage(offset=start, size=following))
-        return start + following if rest.entries else limit
-
-    def _read_header(self, segment: SegmentFile) -> int:
-        """Learn the segment's own Resource; return where its entries begin."""
-        data = self._filesystem.read(segment.path, 0, min(segment.size, _HEADER_BYTES_MAX))
+    def _take(self, count_max: int, bytes_max: int) -> list[Record]:
+        records: list[Record] = []
+        size = 0
+        stop = None if self._resume is None else self._replay_stop
+        with self._lock:
+            self.exhausted = True
+        is_read = False
         try:
-            header, end = decode_header(data)
-        except NewerFormatError:
-            raise
-        except SegmentFormatError:
-            return 0
-        segment.resources[0] = header.resource
-        return end
+            for step in self._reader.walk(self._position):
+                if isinstance(step, Record):
+                    size += len(step.payload)
+                    is_beyond = stop is not None and step.sequence >= stop
+                    if is_beyond or (records and size > bytes_max):
+                        break
+                    records.append(step)
+                    if len(records) == count_max:
+                        break
+                elif not records:
+                    self._position = step
+            is_read = not records
+        finally:
+            with self._lock:
+                self.exhausted = self.exhausted and is_read
+        return records
+
+    def _end_replay(self, resume: Position) -> None:
+        """Go on where delivery was; only now is what an earlier boot left made good for."""
+        self._position, self._resume = resume, None
+        if self._cursor.boot_id != self._boot_id:
+            self._cursor = replace(self._cursor, boot_id=self._boot_id)
+            self._cursor_is_stale = True
 
     def _segment_from(self, number: int) -> SegmentFile | None:
         with self._lock:
@@ -388,13 +316,3 @@ class Stream:
         """Whether reading is past all records of a segment, replays included."""
         number, offset, _ = self._position
         return segment.number < number or (segment.number == number and offset >= segment.size)
-
-    def _move_cursor(self, after: Position, now_ns: int) -> None:
-        self._cursor = Cursor(
-            segment_number=after.segment_number,
-            sequence_next=after.sequence_next,
-            delivered_at_ns=now_ns,
-            boot_id=self._boot_id,
-            marks=tuple(self._marks),
-        )
-        self._cursor_is_stale = True

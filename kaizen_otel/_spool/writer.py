@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kaizen_otel._spool.files import SEGMENT_SUFFIX, remove_if_there
+from kaizen_otel._spool.reader import SegmentFile
 from kaizen_otel._spool.segment import (
     ENTRY_OVERHEAD,
     RESOURCES_MAX,
@@ -19,7 +20,7 @@ from kaizen_otel._spool.segment import (
     encode_entry,
     encode_header,
 )
-from kaizen_otel._spool.stream import SegmentFile, Stream
+from kaizen_otel._spool.stream import Stream
 
 if TYPE_CHECKING:
     from kaizen_otel._edges import Clock, Filesystem, Ids

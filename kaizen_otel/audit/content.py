@@ -66,6 +66,8 @@ PUBLIC_DETAILS: Final = frozenset(
 
 _CODE: Final = re.compile(r"[\w.:/-]{1,128}")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,96}")
+# Names that callers give: words and perhaps a number, nothing that could be a token.
+_CALLERS_NAME: Final = re.compile(r"[A-Za-z_.-]{1,64}[0-9]{0,3}")
 
 Scalar = str | bool | int | list[str]
 
@@ -153,7 +155,7 @@ def protect_details(
 
 def _hide(result: dict[str, object], name: str, value: object, pseudonyms: Pseudonyms) -> None:
     data = content_bytes(value)
-    if not _NAME.fullmatch(name):
+    if not _CALLERS_NAME.fullmatch(name):
         # The name itself may be content: keys of a dictionary are the caller's.
         name = "name." + pseudonyms.of(name).rpartition(":")[2][:16]
     result[f"kaizen.hmac.{name}"] = pseudonyms.of_bytes(data)

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-    from kaizen_otel._spool.stream import Record, Stream
+    from kaizen_otel._spool.reader import Record
+    from kaizen_otel._spool.stream import Stream
 
 
 @dataclass

@@ -8,9 +8,10 @@ import pytest
 
 from kaizen_otel._spool.cursor import Cursor, Mark, decode_cursor, encode_cursor
 from kaizen_otel._spool.files import segment_paths, stream_ids
+from kaizen_otel._spool.reader import Record
 from kaizen_otel._spool.segment import NewerFormatError
 from kaizen_otel._spool.spool import Spool
-from kaizen_otel._spool.stream import Record, Stream
+from kaizen_otel._spool.stream import Stream
 from kaizen_otel.testing.memory_filesystem import Fault, MemoryFilesystem, fail_operation
 from tests.unit._spool.spool_kit import (
     RESOURCE,
@@ -203,34 +204,72 @@ def test_a_cursor_that_cannot_be_written_whole_leaves_the_old_one() -> None:
 
 
 class TestRewind:
-    """After a lost connection the last minute is delivered once more."""
+    """After a lost connection the last minute before it is delivered once more."""
 
     def _delivered(self, filesystem: MemoryFilesystem, clock: TurnedClock) -> Stream:
         """Ten records, delivered one every ten seconds."""
         stream = _stream(_stored(filesystem, 10, segment_bytes_max=600))
         for _ in range(10):
             clock.turn(10)
-            stream.advance(
-                stream.take(count_max=1, bytes_max=9),
-                now_ns=clock.time_ns(),
-                replay_since_ns=clock.time_ns() - 60 * SECOND_NS,
-            )
+            self._deliver_one(stream, clock)
         return stream
+
+    def _deliver_one(self, stream: Stream, clock: TurnedClock) -> None:
+        stream.advance(
+            stream.take(count_max=1, bytes_max=9),
+            now_ns=clock.time_ns(),
+            replay_since_ns=clock.time_ns() - 60 * SECOND_NS,
+        )
 
     def test_what_was_delivered_before_is_not_sent_again(self) -> None:
         clock = TurnedClock()
         stream = self._delivered(MemoryFilesystem(), clock)
+        stream.note_disconnect()
         stream.rewind(clock.time_ns() - 35 * SECOND_NS)
-        assert _sequences(stream.take(count_max=64, bytes_max=1 << 20)) == [6, 7, 8, 9, 10]
+        assert _sequences(stream.take(count_max=64, bytes_max=1 << 20)) == [7, 8, 9, 10]
+
+    def test_what_was_delivered_after_the_disconnect_is_not_sent_again(self) -> None:
+        clock = TurnedClock()
+        filesystem = MemoryFilesystem()
+        spool = _stored(filesystem, 4)
+        stream = _stream(spool)
+        for number in range(4):
+            if number == 2:
+                stream.note_disconnect()
+            clock.turn(1)
+            self._deliver_one(stream, clock)
+        assert append(spool, "r5")
+        stream.rewind(0)
+        assert _sequences(_all(stream)) == [1, 2, 5]
+        assert stream.exhausted
+
+    def test_without_a_disconnect_nothing_is_repeated(self) -> None:
+        clock = TurnedClock()
+        stream = self._delivered(MemoryFilesystem(), clock)
+        stream.rewind(0)
+        assert _all(stream) == []
+
+    def test_a_second_rewind_does_not_forget_where_delivery_was(self) -> None:
+        clock = TurnedClock()
+        filesystem = MemoryFilesystem()
+        spool = _stored(filesystem, 3)
+        stream = _stream(spool)
+        stream.advance(stream.take(count_max=3, bytes_max=999), now_ns=5, replay_since_ns=0)
+        assert append(spool, "r4")
+        for _ in range(2):
+            stream.note_disconnect()
+            stream.rewind(0)
+            assert _sequences(stream.take(count_max=1, bytes_max=9)) == [1]
+            self._deliver_one(stream, clock)
+        assert _sequences(_all(stream)) == [2, 3, 4]
 
     def test_the_cursor_does_not_move_back(self) -> None:
         clock = TurnedClock()
         stream = self._delivered(MemoryFilesystem(), clock)
         before = stream.cursor
+        stream.note_disconnect()
         stream.rewind(clock.time_ns() - 60 * SECOND_NS)
-        stream.advance(
-            stream.take(count_max=1, bytes_max=9), now_ns=clock.time_ns(), replay_since_ns=0
-        )
+        self._deliver_one(stream, clock)
         assert stream.cursor == before
         assert stream.delivered_count == 10
 
@@ -242,6 +281,7 @@ class TestRewind:
 
     def test_nothing_delivered_means_nothing_to_repeat(self) -> None:
         stream = _stream(_stored(MemoryFilesystem(), 1))
+        stream.note_disconnect()
         stream.rewind(0)
         assert _sequences(stream.take(count_max=9, bytes_max=1 << 20)) == [1]
 
@@ -311,6 +351,7 @@ class TestRetire:
         filesystem = MemoryFilesystem()
         stream = _stream(_stored(filesystem, 9, segment_bytes_max=600))
         _all(stream)
+        stream.note_disconnect()
         stream.rewind(0)
         assert stream.retire(1 << 62) == 0
 
@@ -342,7 +383,7 @@ class TestDamage:
         stream = Stream.adopt(ROOT, stream_id, filesystem=filesystem.kill_process())
         assert stream is not None
         assert len(_all(stream)) == 4
-        assert len(stream.damages) == 1
+        assert len(stream.take_damages()) == 1
 
     def test_a_torn_tail_is_no_damage(self) -> None:
         filesystem, stream_id, path = self._files()
@@ -352,7 +393,7 @@ class TestDamage:
         stream = Stream.adopt(ROOT, stream_id, filesystem=filesystem)
         assert stream is not None
         assert _sequences(_all(stream)) == [1, 2, 3, 4]
-        assert (stream.damages, stream.exhausted) == ([], True)
+        assert (stream.take_damages(), stream.exhausted) == ([], True)
 
     def test_in_the_own_stream_every_unreadable_byte_is_damage(self) -> None:
         filesystem = MemoryFilesystem()
@@ -361,8 +402,7 @@ class TestDamage:
         size = filesystem.size(path)
         filesystem.flip_bit(path, size - 1)
         assert _sequences(_all(stream)) == [1]
-        found = stream.damages[0]
-        assert stream.damages == [found], "reported once, however often it is passed"
+        [found] = stream.take_damages()  # once, however often it was passed
         assert found.offset + found.size == size
 
     def test_a_segment_without_a_header_gives_its_entries(self) -> None:
