@@ -51,7 +51,7 @@ class ModelCalls:
         self._lock = threading.RLock()
         self._users: set[object] = set()
         self._installed: list[_Wrapped] = []
-        self._in_place = False
+        self.in_place = False
         # Kaizen runs a client's coroutine in a thread without the caller's context
         # (llm_agent.py:1432), but makes the client in the caller's.
         self._made_in: weakref.WeakKeyDictionary[object, Scope] = weakref.WeakKeyDictionary()
@@ -71,11 +71,11 @@ class ModelCalls:
             self._settle()
 
     def _settle(self) -> None:
-        if self._users and not self._in_place:
-            self._in_place = True
+        if self._users and not self.in_place:
+            self.in_place = True
             self._install()
-        elif not self._users and self._in_place:
-            self._in_place = False
+        elif not self._users and self.in_place:
+            self.in_place = False
             self._remove()
 
     def _install(self) -> None:

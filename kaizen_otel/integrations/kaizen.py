@@ -79,18 +79,7 @@ def enable_observability(
     for an argument that cannot be used; the agent is then as it was.
     """
     require("kaizen")
-    _refuse(unknown)
-    if not insecure:
-        raise ConfigError(
-            "insecure=False is not taken here, the agent is not observed: set "
-            "OTEL_EXPORTER_OTLP_ENDPOINT=https://... (and OTEL_EXPORTER_OTLP_CERTIFICATE), and "
-            "leave jaeger_host and jaeger_port out"
-        )
-    if not isinstance(agent, _base_agent()):
-        raise ConfigError(
-            f"agent is a {type(agent).__name__}, not a Kaizen BaseAgent, and is not observed: "
-            "decorate the functions of a home-made agent with kaizen_otel.traced_agent"
-        )
+    _refuse(agent, unknown, insecure=insecure)
     # Everything that can refuse comes before the first change.
     used = manager or ObservabilityManager(
         service_name,
@@ -168,7 +157,19 @@ def _base_agent() -> Value:
     return importlib.import_module("kaizen.core.base_agent").BaseAgent
 
 
-def _refuse(unknown: dict[str, object]) -> None:
+def _refuse(agent: object, unknown: dict[str, object], *, insecure: bool) -> None:
+    """Raise ``ConfigError`` for what cannot be used."""
+    if not isinstance(agent, _base_agent()):
+        raise ConfigError(
+            f"agent is a {type(agent).__name__}, not a Kaizen BaseAgent, and is not observed: "
+            "decorate the functions of a home-made agent with kaizen_otel.traced_agent"
+        )
+    if not insecure:
+        raise ConfigError(
+            "insecure=False is not taken here, the agent is not observed: set "
+            "OTEL_EXPORTER_OTLP_ENDPOINT=https://... (and OTEL_EXPORTER_OTLP_CERTIFICATE), and "
+            "leave jaeger_host and jaeger_port out"
+        )
     for name in unknown:
         near = difflib.get_close_matches(name, _ARGUMENTS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"use {', '.join(_ARGUMENTS)}"

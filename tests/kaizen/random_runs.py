@@ -57,9 +57,10 @@ class _Answers:
 
 
 class World:
-    """A set of agents that carry out plans."""
+    """A set of agents that carry out plans; ``traced`` decorates what they call besides tools."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, traced: bool = False) -> None:
+        self._read = traced_tool(name="stream")(self._stream) if traced else self._stream
         self.agents = {name: self._make(name) for name in NAMES}
         self._client = LlmDeployment.lm_studio("http://localhost:1234", "gpt-4o")
 
@@ -107,7 +108,7 @@ class World:
                 messages = [{"role": "user", "content": "hi"}]
                 return (await client.complete(messages, http_client=_Answers(node.ending)))["text"]
             case "stream":
-                items = self._stream(agent, node)
+                items = self._read(agent, node)
                 if node.ending == "leave":
                     async with contextlib.aclosing(items) as leaving:
                         return await anext(leaving)
@@ -149,7 +150,6 @@ class World:
                 await asyncio.sleep(0)
         return done
 
-    @traced_tool(name="stream")
     async def _stream(self, agent: Untyped, node: Node) -> AsyncGenerator[Untyped, None]:
         yield await self._all(agent, node)
         await asyncio.sleep(0)
@@ -183,7 +183,7 @@ class Observed:
     """A world observed through the real pipeline, up to the requests that would be sent."""
 
     def __init__(self, *, unobserved: Iterable[str] = ()) -> None:
-        self.world = World()
+        self.world = World(traced=True)
         self.transport = FakeTransport()
         environment = {"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
         self.manager = ObservabilityManager(

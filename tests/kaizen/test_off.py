@@ -70,6 +70,9 @@ kaizen.enable_observability(agents[1], enable_audit=False)
 assert observability.process_pipeline() is pipeline
 agents[1].run(question="hi")
 agents[1].cleanup()
+for thread in threading.enumerate():
+    if thread is not threading.main_thread():
+        thread.join(60)  # it may still wait for an answer when the time for cleaning up is over
 print("THREADS", [thread.name for thread in threading.enumerate()])
 assert observability.process_pipeline() is not pipeline
 """

@@ -29,7 +29,15 @@ class Wire:
             transports=dict.fromkeys(("traces", "metrics", "logs"), self.transport),
         )
 
+        self.agents: list[Untyped] = []
+
+    def close(self) -> None:
+        for agent in self.agents:
+            kaizen.disable_observability(agent)
+        self.pipeline.shutdown(5_000)
+
     def enable(self, agent: Untyped, **arguments: Untyped) -> Untyped:
+        self.agents.append(agent)
         switches = {"enable_audit": False, "pipeline": self.pipeline}
         return kaizen.enable_observability(agent, **{**switches, **arguments})
 
@@ -58,7 +66,7 @@ def attributes(item: Mapping[str, Any]) -> dict[str, Any]:
 def wire() -> Iterator[Wire]:
     made = Wire()
     yield made
-    made.pipeline.shutdown(5_000)
+    made.close()
 
 
 def test_a_nested_agent_keeps_its_own_resource_inside_the_callers_trace(wire: Wire) -> None:
@@ -100,7 +108,7 @@ def test_the_service_is_the_argument_or_the_environment_or_the_class(
     wire = Wire(environment)
     manager = wire.enable(tool_agent(), service_name=argument)
     assert manager.get_service_name() == service
-    wire.pipeline.shutdown(5_000)
+    wire.close()
 
 
 def test_no_metric_has_an_agent_id_and_no_signal_has_content(wire: Wire) -> None:
@@ -132,7 +140,7 @@ def test_content_is_sent_where_its_capture_was_asked_for(monkeypatch: pytest.Mon
     found = attributes(tool)
     assert found["gen_ai.tool.call.arguments"]["values"][0]["key"] == "q"
     assert found["gen_ai.tool.call.result"]["values"][0]["key"] == "rows"
-    wire.pipeline.shutdown(5_000)
+    wire.close()
 
 
 def test_a_failed_run_is_one_error_with_its_reason_in_every_signal(wire: Wire) -> None:

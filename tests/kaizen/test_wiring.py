@@ -31,6 +31,13 @@ INPUTS = {"question": "hi?", "session_id": "s1"}
 CLASSES = (BaseAgent, LLMAgentNode, LlmClient)
 
 
+@pytest.fixture(autouse=True)
+def _nobody_else() -> None:
+    """Agents that other tests have only forgotten are gone."""
+    gc.collect()
+    assert not model_calls.in_place
+
+
 def classes() -> list[dict[str, object]]:
     return [dict(one.__dict__) for one in CLASSES]
 
