@@ -124,9 +124,12 @@ class HookContext:
     trace_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HookResult:
-    """What a hook answers.  A failure has an error text."""
+    """What a hook answers.  A failure has an error text.
+
+    Not frozen, for Kaizen's own manager writes ``duration_ms`` to what a hook returned.
+    """
 
     success: bool
     data: Mapping[str, object] | None = None
