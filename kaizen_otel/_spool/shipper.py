@@ -128,6 +128,9 @@ class Shipper:
             self._flushes.append(done)
             self._outage.is_hurried = True
             self._outage.retry_at_ns = 0
+            if self._spool is None:
+                # A process that ended a moment ago is to be waited for as well.
+                self._adopt_at_ns = 0
         self._wake.set()
         try:
             return self._clock.wait(done, timeout_ms * _MILLISECOND_NS)

@@ -115,7 +115,7 @@ def read_or_make_key(directory: str, *, filesystem: Filesystem, clock: Clock) ->
     Raises ``OSError`` if it can neither be read nor made durable.
     """
     path = posixpath.join(directory, KEY_NAME)
-    key = _read_key(filesystem, path)
+    key = read_key(directory, filesystem=filesystem)
     if key:
         return key
     ensure_directory(filesystem, directory)
@@ -124,7 +124,7 @@ def read_or_make_key(directory: str, *, filesystem: Filesystem, clock: Clock) ->
         lock = filesystem.try_lock(posixpath.join(directory, _KEY_LOCK_NAME))
         if lock is not None:
             try:
-                key = _read_key(filesystem, path)
+                key = read_key(directory, filesystem=filesystem)
                 if not key:
                     key = secret_bytes(KEY_BYTES)
                     replace_file(filesystem, path, key, is_durable=True)
@@ -132,16 +132,16 @@ def read_or_make_key(directory: str, *, filesystem: Filesystem, clock: Clock) ->
             finally:
                 filesystem.unlock(lock)
         clock.wait(never, 10 * _MILLISECOND_NS)
-        key = _read_key(filesystem, path)
+        key = read_key(directory, filesystem=filesystem)
         if key:
             return key
     raise TimeoutError(f"another process does not finish making {path}")
 
 
-def _read_key(filesystem: Filesystem, path: str) -> bytes:
-    """Return the key, or nothing if there is none or it is incomplete."""
+def read_key(directory: str, *, filesystem: Filesystem) -> bytes:
+    """Return the key of a spool root, or nothing if there is none or it is incomplete."""
     try:
-        key = filesystem.read(path, 0, KEY_BYTES)
+        key = filesystem.read(posixpath.join(directory, KEY_NAME), 0, KEY_BYTES)
     except FileNotFoundError:
         return b""
     return key if len(key) == KEY_BYTES else b""

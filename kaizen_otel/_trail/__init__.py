@@ -1,0 +1,1 @@
+"""Tools over trails and spools: ask, follow, compare, empty.  Never imported by the emitter."""
