@@ -140,7 +140,8 @@ class ObservabilityManager:
         self._closed = False
         with _lock:
             self.number = next(_numbers)
-            _users[self.number] = self
+            if self._pipeline is _pipeline:
+                _users[self.number] = self
 
     def get_logger(self, name: str) -> StructuredLogger | None:
         """The logger of one component, or None if logging is off."""

@@ -166,7 +166,9 @@ class Effects:
                 tools, models = calls.get("execute_tool", 0), calls.get("chat", 0)
                 metrics.record(semconv.INVOKE_AGENT_TOOL_CALLS, tools, base)
                 metrics.record(semconv.INVOKE_AGENT_INFERENCE_CALLS, models, base)
-        self._count_tokens(base, attributes, found)
+        # A whole run may carry the sum of its calls: only the calls themselves are counted.
+        if rule.kind == semconv.CLIENT:
+            self._count_tokens(base, attributes, found)
 
     def _instruments(
         self, default: tuple[Instrument, ...], latest: tuple[Instrument, ...]

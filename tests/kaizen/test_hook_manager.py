@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 
 INPUTS = {"question": "hi?", "session_id": "s1"}
 
-FROZEN = pytest.mark.xfail(
-    reason="our HookResult is frozen, and Kaizen's manager writes duration_ms to it", strict=True
-)
-
 
 class Way:
     """A real pipeline whose spans are read back from the requests it would send."""
@@ -86,7 +82,6 @@ RUNS = [
 ]
 
 
-@FROZEN
 @pytest.mark.parametrize("kind", [TracingHook, TelemetryHook])
 @pytest.mark.parametrize(("run", "settings"), RUNS)
 def test_registered_by_hand_every_pre_and_post_is_one_span(
@@ -108,7 +103,6 @@ def test_registered_by_hand_every_pre_and_post_is_one_span(
     ]  # fmt: skip
 
 
-@FROZEN
 def test_kaizens_own_statistics_count_our_hook_as_successful(way: Way) -> None:
     hook = tracing_hook(way)
     agent = agent_with(hook)
