@@ -36,6 +36,8 @@ _RULES: Final = (
     ("jwt", r"\beyJ[A-Za-z0-9_-]{8,512}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
     ("url_password", r"(?<=://)[^\s/:@]{1,256}:[^\s/@]{1,256}(?=@)"),
 )
+_REMEMBERED_LENGTH: Final = 64
+_REMEMBERED_MAX: Final = 4096
 _PATTERN: Final = re.compile("|".join(f"(?P<{name}>{text})" for name, text in _RULES))
 _PREFILTER: Final = re.compile(
     r"(?i)bearer|basic|private key|[spr]k-|gh[pousr]_|xox|akia|aiza|eyj|@|passw|pwd|secret"
@@ -52,6 +54,8 @@ class Redactor:
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
+        # Short attributes that hold no secret: names and models come again and again.
+        self._clean: set[tuple[str, str]] = set()
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -76,9 +80,17 @@ class Redactor:
         replaced as well; other values are left to the encoder.
         """
         redacted: dict[str, object] = {}
+        clean = self._clean
         for key, value in attributes.items():
-            if isinstance(value, (str, bytes, bytearray, list, tuple)):
-                redacted[key] = self._redact_value(key, cast("object", value))
+            if type(value) is str and (key, value) in clean:
+                redacted[key] = value
+            elif isinstance(value, (str, bytes, bytearray, list, tuple)):
+                found = self._redact_value(key, cast("object", value))
+                redacted[key] = found
+                if isinstance(found, str) and found is value and len(found) <= _REMEMBERED_LENGTH:
+                    if len(clean) >= _REMEMBERED_MAX:
+                        clean.clear()
+                    clean.add((key, found))
             else:
                 redacted[key] = value
         return redacted
