@@ -30,10 +30,11 @@ TEST_FOLDERS = {
     "collector": "tests/collector",
     "backends": "tests/backends",
     "containers": "tests/containers",
+    "audit": "tests/audit",
     "e2e": "tests/e2e",
 }
 LANE_PROCESSOR = ("unit", "property", "export", "kaizen", "crash", "contract", "chart")
-LANE_PROGRAMS = ("collector", "backends", "containers", "e2e")
+LANE_PROGRAMS = ("collector", "backends", "containers", "audit", "e2e")
 
 #: What `make coverage` runs, and the packages for which it has a bar.
 COVERED_BY = ("unit", "property", "export", "crash")

@@ -23,7 +23,7 @@ make demo        one real agent run through a real Collector, printed from what 
 make test        set up everything, then every check and test; a summary at the end
 make check       format, lint, types, import contracts, limits: seconds
 make unit | property | export | kaizen | crash | contract | chart   no other program
-make collector | backends | containers | e2e                         real programs
+make collector | backends | containers | audit | e2e                 real programs
 make coverage    branch coverage; at least 95 % where bytes can be lost
 make bench       what observing costs; nothing is asserted
 make docs        the documentation, into build/docs

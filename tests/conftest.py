@@ -24,6 +24,7 @@ _MARKED = {
     "backends",
     "containers",
     "chart",
+    "audit",
     "e2e",
 }
 
