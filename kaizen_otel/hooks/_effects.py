@@ -10,7 +10,7 @@ from kaizen_otel.traces import safe_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kaizen_otel.hooks.operations import OpenOperation, SignalSet
+    from kaizen_otel.hooks._signals import OpenOperation, SignalSet
     from kaizen_otel.semconv import Instrument
     from kaizen_otel.traces import Span
 

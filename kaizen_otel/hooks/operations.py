@@ -9,8 +9,6 @@ before its intent is durable, and ``AuditUnavailableError`` says so.
 from __future__ import annotations
 
 import contextlib
-import threading
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import context as otel_context
@@ -19,68 +17,17 @@ from opentelemetry import trace
 from kaizen_otel import semconv
 from kaizen_otel.errors import AuditUnavailableError
 from kaizen_otel.hooks._effects import Effects, audit_attributes
+from kaizen_otel.hooks._signals import OpenOperation, OpenOperations, SignalSet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
+    from collections.abc import Generator, Hashable, Mapping, Sequence
 
-    from kaizen_otel._edges import Ids
-    from kaizen_otel.audit_trail import AuditTrailManager
-    from kaizen_otel.logs import LoggingManager
-    from kaizen_otel.metrics import MetricsManager
     from kaizen_otel.semconv import Instrument, OperationRule
     from kaizen_otel.traces import Span
-    from kaizen_otel.tracing import TracingManager
+
+__all__ = ["OpenOperations", "Operations", "SignalSet"]
 
 _EMPTY: Final[Mapping[str, object]] = {}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignalSet:
-    """The managers of one service; a signal that is switched off is None.
-
-    ``tracing`` is always there: it gives ids and times even when its spans go nowhere.
-    """
-
-    tracing: TracingManager
-    ids: Ids
-    metrics: MetricsManager | None = None
-    logging: LoggingManager | None = None
-    audit: AuditTrailManager | None = None
-    vocabulary: str = "default"
-    seed_style: bool = False
-    capture_content: bool = False
-    block_action: bool = False
-    warn: Callable[[str], None]
-
-
-@dataclass(slots=True)
-class OpenOperation:
-    """One operation under way."""
-
-    span: Span
-    rule: OperationRule
-    parent_id: Hashable | None
-    target: str | None
-    intent_id: str = ""
-    calls: dict[str, int] = field(default_factory=dict[str, int])
-    # An error that a child has logged already: an exception is logged once, where it is first seen.
-    logged_error: BaseException | None = None
-
-
-class OpenOperations:
-    """All operations under way in this process, by id.
-
-    Shared by all agents, so that an agent called by another finds its parent.
-    """
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.by_id: dict[Hashable, OpenOperation] = {}
-
-    def after_fork(self) -> None:
-        """A forked child continues none of its parent's operations."""
-        self.lock = threading.Lock()
-        self.by_id = {}
 
 
 class Operations:

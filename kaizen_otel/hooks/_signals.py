@@ -1,0 +1,67 @@
+"""What an operation works with: the managers of one service, and the operations under way."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from kaizen_otel._edges import Ids
+    from kaizen_otel.audit_trail import AuditTrailManager
+    from kaizen_otel.logs import LoggingManager
+    from kaizen_otel.metrics import MetricsManager
+    from kaizen_otel.semconv import OperationRule
+    from kaizen_otel.traces import Span
+    from kaizen_otel.tracing import TracingManager
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalSet:
+    """The managers of one service; a signal that is switched off is None.
+
+    ``tracing`` is always there: it gives ids and times even when its spans go nowhere.
+    """
+
+    tracing: TracingManager
+    ids: Ids
+    metrics: MetricsManager | None = None
+    logging: LoggingManager | None = None
+    audit: AuditTrailManager | None = None
+    vocabulary: str = "default"
+    seed_style: bool = False
+    capture_content: bool = False
+    block_action: bool = False
+    warn: Callable[[str], None]
+
+
+@dataclass(slots=True)
+class OpenOperation:
+    """One operation under way."""
+
+    span: Span
+    rule: OperationRule
+    parent_id: Hashable | None
+    target: str | None
+    intent_id: str = ""
+    calls: dict[str, int] = field(default_factory=dict[str, int])
+    # An error that a child has logged already: an exception is logged once, where it is first seen.
+    logged_error: BaseException | None = None
+
+
+class OpenOperations:
+    """All operations under way in this process, by id.
+
+    Shared by all agents, so that an agent called by another finds its parent.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.by_id: dict[Hashable, OpenOperation] = {}
+
+    def after_fork(self) -> None:
+        """A forked child continues none of its parent's operations."""
+        self.lock = threading.Lock()
+        self.by_id = {}
