@@ -11,7 +11,6 @@ import threading
 import weakref
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kaizen_otel._edges import at_fork, secret_bytes
@@ -19,6 +18,7 @@ from kaizen_otel._spool.store import KEY_BYTES, Store, open_or_explain, read_or_
 from kaizen_otel.audit.content import Pseudonyms
 from kaizen_otel.audit.gap import Gaps
 from kaizen_otel.audit.record import EVENT_GAP, AuditRecord, encode_place, encode_record
+from kaizen_otel.audit.status import AuditStatus
 from kaizen_otel.errors import (
     RecordTooLargeError,
     SpoolError,
@@ -41,35 +41,13 @@ _NEVER_NS: Final = 3600 * _SECOND_NS
 _WARN_INTERVAL_NS: Final = 60 * _SECOND_NS
 _EXIT_MS: Final = 2_000
 WAITING_MAX: Final = 10_000
+_SHUT_DOWN: Final = "the audit trail is shut down, record NOT stored"
 
 _REASONS: Final[dict[type[BaseException], str]] = {
     SpoolFullError: "spool_full",
     RecordTooLargeError: "too_large",
     SpoolFailedError: "write_failed",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditStatus:
-    """Counts of this process: ``emitted == durable + refused + waiting`` at every instant.
-
-    ``undelivered`` are stored and not yet taken by the receiver; ``quarantined`` were refused by
-    it and are kept in files; ``gaps`` are gap records.  ``failing_ns`` says how long the receiver
-    has taken nothing, and ``failure`` why.
-    """
-
-    emitted: int
-    durable: int
-    delivered: int
-    refused: int
-    waiting: int
-    undelivered: int
-    quarantined: int
-    gaps: int
-    bytes_used: int
-    stream_id: str
-    failing_ns: int
-    failure: str
 
 
 class _Pending(NamedTuple):
@@ -105,6 +83,7 @@ class Intake:
         self._warn = warn
         self._is_delivered_level = config.durability == "delivered"
         self._is_waiting_mode = config.on_failure == "wait"
+        self._is_direct = not (self._is_delivered_level or self._is_waiting_mode)
         self._inherited: list[Store] = []
         self._reset()
         _intakes.add(self)
@@ -143,6 +122,8 @@ class Intake:
 
         Waits for room if ``on_failure`` is ``wait`` and ``WAITING_MAX`` records wait already.
         """
+        if self._is_direct:
+            return self._append_directly(data, resource)
         pending = _Pending(data, resource, _running())
         with self._lock:
             self._emitted += 1
@@ -158,11 +139,9 @@ class Intake:
 
     def refuse(self, error: Exception) -> Future[int]:
         """Count a record that could not even be encoded."""
-        pending = _Pending(b"", b"", _running())
         with self._lock:
             self._emitted += 1
-        self._refuse(pending, error)
-        return pending.future
+        return self._refused_future(error)
 
     def open(self) -> Store | None:
         """Open spool and shipper, once; None after shutdown."""
@@ -255,11 +234,30 @@ class Intake:
                 failure="" if shipped is None else shipped.failure,
             )
 
+    def _append_directly(self, data: bytes, resource: bytes) -> Future[int]:
+        """The usual way: what the spool answers is the answer."""
+        with self._lock:
+            self._emitted += 1
+        store = self._store or self.open()
+        if store is None:
+            return self._refused_future(
+                SpoolFailedError("the audit trail is shut down, NOT stored")
+            )
+
+        def on_answer(error: SpoolError | None) -> None:
+            if error is None:
+                with self._lock:
+                    self._durable += 1
+            else:
+                self._count_refusal(error)
+
+        return store.spool.append(data, resource=resource, on_answer=on_answer)
+
     def _append(self, pending: _Pending) -> None:
         # Shutdown keeps the store, whose spool refuses then with the right words.
         store = self._store or self.open()
         if store is None:
-            self._refuse(pending, SpoolFailedError("the audit trail is shut down, NOT stored"))
+            self._refuse(pending, SpoolFailedError(_SHUT_DOWN))
             return
         answer = store.spool.append(pending.data, resource=pending.resource)
         answer.add_done_callback(lambda done: self._answered(store, pending, done))
@@ -289,6 +287,16 @@ class Intake:
         self._refuse(pending, error)
 
     def _refuse(self, pending: _Pending, error: BaseException) -> None:
+        self._count_refusal(error)
+        pending.future.set_exception(error)
+
+    def _refused_future(self, error: BaseException) -> Future[int]:
+        self._count_refusal(error)
+        future = _running()
+        future.set_exception(error)
+        return future
+
+    def _count_refusal(self, error: BaseException) -> None:
         reason = _REASONS.get(type(error), "fault")
         now_ns, monotonic_ns = self._clock.time_ns(), self._clock.monotonic_ns()
         with self._lock:
@@ -301,7 +309,6 @@ class Intake:
                 self._warned_at_ns[reason] = monotonic_ns
         if may_warn:
             self._warn(f"an audit record was refused: {error}")
-        pending.future.set_exception(error)
         if store is not None:
             store.shipper.wake()
 

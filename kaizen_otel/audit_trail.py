@@ -11,7 +11,7 @@ import uuid
 from typing import TYPE_CHECKING, Final
 
 from kaizen_otel import semconv
-from kaizen_otel._audit_intake import AuditStatus, Intake
+from kaizen_otel._audit_intake import Intake
 from kaizen_otel._edges import OsFilesystem, SystemClock, shared_ids
 from kaizen_otel._otlp.common import encode_resource
 from kaizen_otel._resource import resource_attributes
@@ -21,6 +21,7 @@ from kaizen_otel.audit import record as names
 from kaizen_otel.audit.content import PREFIX, code_or_pseudonym, protect, protect_details
 from kaizen_otel.audit.query import AuditEntry, Filter, audit_entry, select
 from kaizen_otel.audit.record import AuditRecord, encode_record
+from kaizen_otel.audit.status import AuditStatus
 from kaizen_otel.audit.trail import read_stored
 from kaizen_otel.config import Config
 from kaizen_otel.errors import AuditUnavailableError

@@ -114,8 +114,13 @@ class Shipper:
             self._thread.start()
 
     def wake(self) -> None:
-        """Say that there is something to deliver."""
+        """Have the next step done now."""
         self._wake.set()
+
+    def notice_stored(self) -> None:
+        """Wake, unless nothing may be sent now anyway: a spool that fills keeps its speed."""
+        if self._clock.monotonic_ns() >= self._outage.retry_at_ns:
+            self._wake.set()
 
     def flush(self, timeout_ms: int) -> bool:
         """Wait until everything stored so far is delivered or quarantined; False if time was up.

@@ -52,6 +52,7 @@ class _Item(NamedTuple):
     data: bytes
     resource: bytes
     future: Future[int]
+    on_answer: Callable[[SpoolError | None], None] | None
 
 
 class Spool:
@@ -104,13 +105,20 @@ class Spool:
         self._burned: list[tuple[int, int]] = []
 
     def append(
-        self, data: bytes, *, resource: bytes = b"", is_reserved: bool = False
+        self,
+        data: bytes,
+        *,
+        resource: bytes = b"",
+        is_reserved: bool = False,
+        on_answer: Callable[[SpoolError | None], None] | None = None,
     ) -> Future[int]:
         """Hand one record over; the future gives its sequence number once it is durable.
 
         Never blocks on the disk and never raises.  The future raises ``RecordTooLargeError``,
         ``SpoolFullError`` or ``SpoolFailedError`` if the record was NOT stored.  With
         ``is_reserved`` the record may use the bytes that are kept free for gap records.
+        ``on_answer`` is called with the refusal, or None, just before the future is answered, so
+        that whoever waits for the future finds counts up to date.
         """
         future: Future[int] = Future()
         # From here on nobody can cancel it, so the writer's set_result cannot fail.
@@ -126,8 +134,10 @@ class Spool:
             error = error or self._refusal(size, is_reserved=is_reserved) or self._start()
             if error is None:
                 self._bytes_queued += size
-                self._queue.put(_Item(data, resource, future))
+                self._queue.put(_Item(data, resource, future, on_answer))
         if error is not None:
+            if on_answer is not None:
+                on_answer(error)
             future.set_exception(error)
         return future
 
@@ -272,6 +282,8 @@ class Spool:
             if error is not None and self._writer.sequence_next > first:
                 _add_range(self._burned, first, self._writer.sequence_next - 1)
         for sequence, item in enumerate(batch, first):
+            if item.on_answer is not None:
+                item.on_answer(error)
             if error is None:
                 item.future.set_result(sequence)
             else:

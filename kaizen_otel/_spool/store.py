@@ -60,7 +60,7 @@ class Store:
             bytes_max=bytes_max,
             is_durable=is_durable,
             finish=finish,
-            on_stored=self._wake,
+            on_stored=self._notice_stored,
             warn=warn,
         )
         self.shipper = Shipper(
@@ -105,8 +105,8 @@ class Store:
     def _left_ms(self, deadline_ns: int) -> int:
         return max(0, (deadline_ns - self._clock.monotonic_ns()) // _MILLISECOND_NS)
 
-    def _wake(self) -> None:
-        self.shipper.wake()
+    def _notice_stored(self) -> None:
+        self.shipper.notice_stored()
 
 
 def read_or_make_key(directory: str, *, filesystem: Filesystem, clock: Clock) -> bytes:

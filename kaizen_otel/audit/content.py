@@ -8,6 +8,7 @@ plain hash, because an e-mail address or a small number can be guessed.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import json
@@ -117,9 +118,9 @@ def protect(attributes: Mapping[str, object], pseudonyms: Pseudonyms) -> dict[st
     result: dict[str, object] = {}
     items = list(attributes.items())
     for key, value in items[:ATTRIBUTES_MAX]:
-        name = safe_text(key)
         if value is None:
             continue
+        name = key if type(key) is str else safe_text(key)
         plain = _plain_or_none(value) if _is_public(name) else None
         if plain is None:
             _hide(result, _CONTENT.get(name, name), value, pseudonyms)
@@ -162,6 +163,7 @@ def _hide(result: dict[str, object], name: str, value: object, pseudonyms: Pseud
     result[f"kaizen.bytes.{name}"] = len(data)
 
 
+@functools.lru_cache(maxsize=1024)
 def _is_public(name: str) -> bool:
     if name in _CONTENT or name.startswith(_CONTENT_PREFIXES):
         return False

@@ -74,9 +74,14 @@ class AcknowledgesFirst(Spool):
     """The record is acknowledged before it is written."""
 
     def append(
-        self, data: bytes, *, resource: bytes = b"", is_reserved: bool = False
+        self,
+        data: bytes,
+        *,
+        resource: bytes = b"",
+        is_reserved: bool = False,
+        on_answer: Callable[[SpoolError | None], None] | None = None,
     ) -> Future[int]:
-        super().append(data, resource=resource, is_reserved=is_reserved)
+        super().append(data, resource=resource, is_reserved=is_reserved, on_answer=on_answer)
         early: Future[int] = Future()
         early.set_result(0)
         return early

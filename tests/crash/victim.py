@@ -14,6 +14,7 @@ import sys
 import threading
 from concurrent.futures import Future
 from itertools import count
+from typing import TYPE_CHECKING
 
 from kaizen_otel._edges import OsFilesystem, SystemClock, shared_ids
 from kaizen_otel._otlp.common import encode_resource
@@ -23,6 +24,9 @@ from kaizen_otel.audit_trail import AuditTrailManager
 from kaizen_otel.config import Config
 from kaizen_otel.errors import SpoolError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _RESOURCE = encode_resource({"service.name": "victim"})
 _FILE_BYTES_MAX = 60_000
 
@@ -31,9 +35,14 @@ class AcknowledgesFirst(Spool):
     """The saboteur: acknowledged before it is written."""
 
     def append(
-        self, data: bytes, *, resource: bytes = b"", is_reserved: bool = False
+        self,
+        data: bytes,
+        *,
+        resource: bytes = b"",
+        is_reserved: bool = False,
+        on_answer: Callable[[SpoolError | None], None] | None = None,
     ) -> Future[int]:
-        super().append(data, resource=resource, is_reserved=is_reserved)
+        super().append(data, resource=resource, is_reserved=is_reserved, on_answer=on_answer)
         early: Future[int] = Future()
         early.set_result(0)
         return early

@@ -546,7 +546,7 @@ class TestThread:
 
     def _shipper(self, bench: Bench) -> Shipper:
         shipper = bench.make_shipper()
-        bench.spool._on_stored = shipper.wake
+        bench.spool._on_stored = shipper.notice_stored
         shipper.start()
         shipper.start()
         return shipper
