@@ -73,7 +73,7 @@ class Place:
         for number in range(delivered):
             details = {"tool_name": f"tool{number}"}
             assert manager.record("qa", "tool_execute", details, "success", "bob").wait(10)
-        assert manager.flush(10_000)
+            assert manager.flush(10_000)  # one line each
         self.collector.is_up = not waiting
         for _ in range(waiting):
             assert manager.record("qa", "tool_execute", {}, "failure").wait(10)
