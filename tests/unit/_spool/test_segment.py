@@ -7,7 +7,7 @@ import sys
 import zlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaizen_otel._spool import segment
@@ -77,6 +77,7 @@ def test_crc_is_castagnoli_and_the_table_agrees_with_the_library() -> None:
     assert crc32c(b"123456789") != zlib.crc32(b"123456789")
 
 
+@settings(max_examples=40)
 @given(st.binary(max_size=300), st.binary(max_size=300))
 def test_both_implementations_of_crc_agree_also_in_two_pieces(first: bytes, second: bytes) -> None:
     assert table_crc32c(table_crc32c(0, first), second) == crc32c(first + second)
@@ -169,12 +170,14 @@ def test_a_torn_header_is_an_error_of_its_own() -> None:
             decode_header(data[:size])
 
 
+@settings(max_examples=40)
 @given(st.binary(max_size=4000))
 def test_scan_takes_any_bytes(data: bytes) -> None:
     found = scan(data)
     assert all(entry.end <= len(data) for entry in found.entries)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.binary(min_size=1, max_size=200), max_size=8), st.data())
 def test_one_changed_byte_never_yields_a_payload_that_was_not_written(
     payloads: list[bytes], draw: st.DataObject

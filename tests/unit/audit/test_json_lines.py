@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaizen_otel._otlp.json import Problem, iter_log_records, read_lines
@@ -93,12 +93,14 @@ def test_what_has_not_the_shape_of_a_request_yields_no_record(request_: dict[str
     assert list(iter_log_records(request_)) == []
 
 
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from([A, B, A[:20], b"\n", b"{}", b"\xff", b"  "]), max_size=12))
 def test_any_mixture_of_pieces_is_read_the_same_in_any_chunks(pieces: list[bytes]) -> None:
     data = b"".join(pieces)
     assert _read(data, 3) == _read(data, 1 << 20)
 
 
+@settings(max_examples=40)
 @given(st.binary(max_size=500))
 def test_no_bytes_make_it_raise(data: bytes) -> None:
     _read(data, 11)
