@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kaizen_otel._edges import at_fork, secret_bytes
 from kaizen_otel._spool.store import KEY_BYTES, Store, open_or_explain, read_or_make_key
-from kaizen_otel.audit.content import Pseudonyms
-from kaizen_otel.audit.gap import Gaps
+from kaizen_otel.audit._content import Pseudonyms
+from kaizen_otel.audit._gap import Gaps
 from kaizen_otel.audit.record import EVENT_GAP, AuditRecord, encode_place, encode_record
 from kaizen_otel.audit.status import AuditStatus
 from kaizen_otel.errors import (
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from kaizen_otel._edges import Clock, Filesystem, Ids
     from kaizen_otel._export import Transport
     from kaizen_otel._spool.segment import Gap
-    from kaizen_otel.audit.gap import Missing
+    from kaizen_otel.audit._gap import Missing
     from kaizen_otel.config import AuditConfig
 
 _SECOND_NS: Final = 10**9

@@ -18,11 +18,11 @@ from kaizen_otel._resource import resource_attributes
 from kaizen_otel._spool.waiting import Query, Waitable, wait_for
 from kaizen_otel._warn import RateLimitedWarnings
 from kaizen_otel.audit import record as names
-from kaizen_otel.audit.content import PREFIX, code_or_pseudonym, protect, protect_details
+from kaizen_otel.audit._content import PREFIX, code_or_pseudonym, protect, protect_details
+from kaizen_otel.audit._stored import read_stored
 from kaizen_otel.audit.query import AuditEntry, Filter, audit_entry, select
 from kaizen_otel.audit.record import AuditRecord, encode_record
 from kaizen_otel.audit.status import AuditStatus
-from kaizen_otel.audit.trail import read_stored
 from kaizen_otel.config import Config
 from kaizen_otel.errors import AuditUnavailableError
 
@@ -141,7 +141,7 @@ class AuditTrailManager:
     ) -> Receipt:
         """Write one record.  Never raises and does not wait, except for room in ``wait`` mode.
 
-        ``attributes`` that hold content become HMAC and size (``audit.content``).  ``resource``
+        ``attributes`` that hold content become HMAC and size.  ``resource``
         is the encoded Resource of the service that acts, if it is not the process's.
         """
         return Receipt(*self._put(event_name, attributes, trace_id, span_id, resource))
@@ -161,7 +161,7 @@ class AuditTrailManager:
         """Write one record with Kaizen's signature: ``await`` the receipt or ``.wait()`` for it.
 
         ``details``, ``metadata`` and ``user_id`` are content: the record holds their HMACs and
-        sizes, and plain values of the keys in ``audit.content.PUBLIC_DETAILS``.
+        sizes, and plain values of the keys in ``audit.PUBLIC_DETAILS``.
         """
         pseudonyms = self._intake.pseudonyms
         details, metadata = details or {}, metadata or {}

@@ -21,9 +21,9 @@ from kaizen_otel._trail.flush import flush_spool
 from kaizen_otel._trail.reconcile import reconcile as reconcile_spool
 from kaizen_otel._trail.streams import spool_status
 from kaizen_otel._trail.tail import Tail
-from kaizen_otel.audit.content import PREFIX, Pseudonyms
+from kaizen_otel.audit._content import PREFIX, Pseudonyms
+from kaizen_otel.audit._stored import Report, read_spool, read_trail
 from kaizen_otel.audit.query import Filter, distinct
-from kaizen_otel.audit.trail import Report, read_spool, read_trail
 from kaizen_otel.config import Config
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kaizen_otel._spool.files import QUARANTINE_NAME, segment_paths, stream_ids
 from kaizen_otel._trail.streams import read_cursor
 from kaizen_otel.audit import record as names
-from kaizen_otel.audit.trail import Report, read_segment, read_trail, records_of
+from kaizen_otel.audit._stored import Report, read_segment, read_trail, records_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

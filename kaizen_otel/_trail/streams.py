@@ -15,7 +15,7 @@ from kaizen_otel._spool.files import (
     segment_paths,
     stream_ids,
 )
-from kaizen_otel.audit.trail import Report, read_segment
+from kaizen_otel.audit._stored import Report, read_segment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

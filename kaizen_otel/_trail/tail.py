@@ -6,8 +6,8 @@ import posixpath
 from typing import TYPE_CHECKING, Final
 
 from kaizen_otel._otlp.json import iter_log_records, read_lines
+from kaizen_otel.audit._stored import TRAIL_NAME, TRAIL_SUFFIX, Report, trail_files
 from kaizen_otel.audit.query import stored_record
-from kaizen_otel.audit.trail import TRAIL_NAME, TRAIL_SUFFIX, Report, trail_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

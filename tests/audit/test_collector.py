@@ -12,7 +12,7 @@ from kaizen_otel._collector.resources import config_path
 from kaizen_otel._collector.run import CollectorProcess, free_ports
 from kaizen_otel._edges import OsFilesystem
 from kaizen_otel._trail.reconcile import reconcile
-from kaizen_otel.audit.trail import Report, read_trail
+from kaizen_otel.audit._stored import Report, read_trail
 from kaizen_otel.audit_trail import AuditTrailManager
 from kaizen_otel.config import Config
 from kaizen_otel.errors import SetupError

@@ -19,7 +19,7 @@ from kaizen_otel._spool.files import QUARANTINE_NAME
 from kaizen_otel._trail.reconcile import reconcile
 from kaizen_otel._trail.streams import spool_status, waiting_records
 from kaizen_otel._trail.tail import Tail
-from kaizen_otel.audit.trail import trail_files
+from kaizen_otel.audit._stored import trail_files
 from kaizen_otel.audit_trail import AuditTrailManager
 from kaizen_otel.config import Config
 

@@ -12,7 +12,7 @@ import pytest
 from kaizen_otel._edges import OsFilesystem
 from kaizen_otel._spool.files import stream_ids
 from kaizen_otel._spool.stream import Stream
-from kaizen_otel.audit.trail import read_spool
+from kaizen_otel.audit._stored import read_spool
 
 _ROOT = Path(__file__).parents[2]
 

@@ -19,8 +19,8 @@ from kaizen_otel._otlp.decode import decode_log_record, decode_logs_request
 from kaizen_otel._otlp.json import iter_log_records
 from kaizen_otel._spool.files import segment_paths, stream_ids
 from kaizen_otel._spool.segment import scan
+from kaizen_otel.audit._stored import read_spool
 from kaizen_otel.audit.query import stored_record
-from kaizen_otel.audit.trail import read_spool
 from tests.unit._spool.spool_kit import text_of
 
 if TYPE_CHECKING:

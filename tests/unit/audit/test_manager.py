@@ -19,7 +19,7 @@ from kaizen_otel._otlp.common import encode_resource
 from kaizen_otel._otlp.decode import plain_attributes
 from kaizen_otel._spool.store import open_or_explain, read_or_make_key
 from kaizen_otel._spool.waiting import Query
-from kaizen_otel.audit.trail import read_spool
+from kaizen_otel.audit._stored import read_spool
 from kaizen_otel.audit_trail import AuditTrailManager, Receipt
 from kaizen_otel.config import AuditConfig, Config, EndpointConfig
 from kaizen_otel.errors import AuditUnavailableError

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from kaizen_otel._otlp.decode import decode_log_record
 from kaizen_otel._spool.segment import Gap
 from kaizen_otel.audit import SCHEMA_VERSION, AuditRecord, Filter, encode_record
-from kaizen_otel.audit.content import (
+from kaizen_otel.audit._content import (
     ATTRIBUTES_MAX,
     PUBLIC_DETAILS,
     Pseudonyms,
@@ -24,7 +24,7 @@ from kaizen_otel.audit.content import (
     protect,
     protect_details,
 )
-from kaizen_otel.audit.gap import Gaps
+from kaizen_otel.audit._gap import Gaps
 from kaizen_otel.audit.query import StoredRecord, audit_entry, distinct, select, stored_record
 from kaizen_otel.audit.record import encode_place, event_of_action, outcome_of_result
 
