@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+import time
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Self
 
@@ -17,6 +18,8 @@ _PORT_MAX = 65535
 # Below the ports that Linux (32768) and macOS (49152) give to outgoing connections: a port found
 # free here is not taken by a connection of some program before we listen on it.
 _FREE_FROM, _FREE_TO = 15_000, 32_000
+_LOOKS = 21
+_LOOK_INTERVAL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,16 +80,31 @@ class StackPorts:
 
 
 def refuse_taken(component: str, ports: Mapping[str, int]) -> None:
-    """Raise SetupError if a port cannot be listened on, naming it and the setting to change."""
+    """Raise SetupError if a port cannot be listened on, naming it and the setting to change.
+
+    A port that is taken is looked at again for two seconds: a killed program is gone for its
+    parent a moment before its last thread has closed its sockets.
+    """
     for name, number in ports.items():
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            # Connections of an earlier run that still linger do not count; listeners do.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((LOOPBACK, number))
-            except OSError as error:
+        for attempt in range(_LOOKS):
+            error = _objection(number)
+            if error is None:
+                break
+            if attempt == _LOOKS - 1:
                 raise SetupError(
                     f"{component} was not started: port {number} ({name}) of {LOOPBACK} cannot be "
                     f"used ({error.strerror}); end the program that listens there, or choose "
                     f"another port with --port {name}=NUMBER"
                 ) from error
+            time.sleep(_LOOK_INTERVAL_S)
+
+
+def _objection(number: int) -> OSError | None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # Connections of an earlier run that still linger do not count; listeners do.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, number))
+        except OSError as error:
+            return error
+    return None
