@@ -40,6 +40,9 @@ _RETIRE_INTERVAL_NS: Final = 10 * _SECOND_NS
 _CURSOR_INTERVAL_NS: Final = _SECOND_NS // 5
 _MILLISECOND_NS: Final = 10**6
 
+# A 2xx whose body nobody understands: a proxy or another program may have said it, and what it
+# got would be lost.  Telemetry may take it for a yes; the HTTP transport says so in these words.
+_NOT_OTLP: Final = "the body of the answer is not OTLP"
 _MALFORMED: Final = frozenset({"bad_request", "too_large"})
 
 
@@ -250,6 +253,8 @@ class Shipper:
         """Send records and do what the answer asks for."""
         outcome = self._send(encode_batch(records, self._scope))
         match outcome:
+            case Delivered(message=message) if message.startswith(_NOT_OTLP):
+                self._outage.fail("wrong_protocol", message)
             case Delivered(rejected_count=0):
                 self._advance(stream, records)
                 self._recover()

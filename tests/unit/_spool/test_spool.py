@@ -266,7 +266,7 @@ class TestLimits:
 class TestFaults:
     """A record is acknowledged if and only if it will be found again."""
 
-    def test_after_a_failed_sync_the_record_goes_to_a_new_file_persisted_or_not(self) -> None:
+    def test_after_a_failed_sync_the_record_goes_to_a_new_file_written_or_not(self) -> None:
         """The rolled segment holds the record a second time: equal bytes, dropped by readers."""
         for effect in ("none", "full"):
             filesystem = MemoryFilesystem(
