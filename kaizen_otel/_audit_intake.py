@@ -19,12 +19,7 @@ from kaizen_otel.audit._content import Pseudonyms
 from kaizen_otel.audit._gap import Gaps
 from kaizen_otel.audit.record import EVENT_GAP, AuditRecord, encode_place, encode_record
 from kaizen_otel.audit.status import AuditStatus
-from kaizen_otel.errors import (
-    RecordTooLargeError,
-    SpoolError,
-    SpoolFailedError,
-    SpoolFullError,
-)
+from kaizen_otel.errors import RecordTooLargeError, SpoolError, SpoolFailedError, SpoolFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

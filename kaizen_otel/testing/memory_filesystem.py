@@ -42,7 +42,6 @@ class Fault:
     effect: Effect = "none"
 
 
-
 @dataclass(slots=True, eq=False)
 class _File:
     content: bytearray = field(default_factory=bytearray)
