@@ -148,3 +148,12 @@ def test_a_secret_in_an_attribute_is_redacted_in_what_is_sent() -> None:
         "note": "[REDACTED:assignment]",
         "db.password": "[REDACTED:key]",
     }
+
+
+def test_a_span_of_ten_minutes_keeps_its_length() -> None:
+    sent: list[dict[str, Any]] = []
+    ten_minutes_ns = 600 * 10**9
+    span = make(sent, times=[10**18, 10**18 + ten_minutes_ns])
+    span.end()
+    assert int(sent[0]["endTimeUnixNano"]) - int(sent[0]["startTimeUnixNano"]) == ten_minutes_ns
+    assert span.duration_ns == ten_minutes_ns
