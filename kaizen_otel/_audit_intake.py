@@ -67,6 +67,7 @@ class Intake:
         ids: Ids,
         filesystem: Filesystem,
         warn: Callable[[str], None],
+        waiting_max: int = WAITING_MAX,
     ) -> None:
         self._directory = directory
         self._config = config
@@ -76,6 +77,7 @@ class Intake:
         self._ids = ids
         self._filesystem = filesystem
         self._warn = warn
+        self._waiting_max = waiting_max
         self._is_delivered_level = config.durability == "delivered"
         self._is_waiting_mode = config.on_failure == "wait"
         self._is_direct = not (self._is_delivered_level or self._is_waiting_mode)
@@ -115,14 +117,14 @@ class Intake:
     def put(self, data: bytes, resource: bytes) -> Future[int]:
         """Hand over one record; the future is answered when it is stored, delivered or refused.
 
-        Waits for room if ``on_failure`` is ``wait`` and ``WAITING_MAX`` records wait already.
+        Waits for room if ``on_failure`` is ``wait`` and ``waiting_max`` records wait already.
         """
         if self._is_direct:
             return self._append_directly(data, resource)
         pending = _Pending(data, resource, _running())
         with self._lock:
             self._emitted += 1
-            while len(self._waiting) >= WAITING_MAX and not self._is_shut_down:
+            while len(self._waiting) >= self._waiting_max and not self._is_shut_down:
                 self._room.wait()
             # Who waits goes first.
             is_behind_others = bool(self._waiting) and not self._is_shut_down

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kaizen_otel._audit_intake import Intake
 from kaizen_otel._edges import SystemClock, shared_ids
 from kaizen_otel._export import Delivered, Outcome, Rejected, Retryable
 from kaizen_otel._otlp.common import encode_resource
@@ -22,14 +23,14 @@ from kaizen_otel._spool.waiting import Query
 from kaizen_otel.audit._stored import read_spool
 from kaizen_otel.audit_trail import AuditTrailManager, Receipt
 from kaizen_otel.config import AuditConfig, Config, EndpointConfig
-from kaizen_otel.errors import AuditUnavailableError
+from kaizen_otel.errors import AuditUnavailableError, SpoolFailedError
 from kaizen_otel.testing.memory_filesystem import (
     Call,
     Fault,
     MemoryFilesystem,
     fail_operation,
 )
-from tests.unit._spool.spool_kit import ROOT, Receiver, TurnedClock
+from tests.unit._spool.spool_kit import ROOT, Receiver, TurnedClock, payload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -427,6 +428,77 @@ class TestFailures:
             f"kaizen.name.{'abcdefghij'[n % 10] * (n // 10 + 1)}": "x" * 1000 for n in range(100)
         }
         assert not manager.emit("e", many).wait(5)
+
+    def _intake(self, house: House, waiting_max: int) -> Intake:
+        return Intake(
+            ROOT,
+            config=AuditConfig(
+                directory=Path(ROOT), endpoint=EndpointConfig(signal="logs"), on_failure="wait"
+            ),
+            transport=house.receiver,
+            resource=bytes,
+            clock=SystemClock(),
+            ids=shared_ids(),
+            filesystem=house.filesystem,
+            warn=house.warnings.append,
+            waiting_max=waiting_max,
+        )
+
+    def test_wait_keeps_the_order_and_is_bounded(self, house: House) -> None:
+        """Who comes when too many wait already is held up until there is room."""
+        intake = self._intake(house, 3)
+        assert intake.put(payload("r0"), b"").result(5) == 1
+        house.filesystem.fault = fail_operation("write", Fault(error=errno.ENOSPC))
+        first = intake.put(payload("r1"), b"")
+        _wait_until(lambda: len(intake._waiting) == 1)
+        futures = [first, intake.put(payload("r2"), b""), intake.put(payload("r3"), b"")]
+        held_up = threading.Thread(target=lambda: futures.append(intake.put(payload("r4"), b"")))
+        held_up.start()
+        house.filesystem.fault = None
+        held_up.join(10)
+        assert not held_up.is_alive()
+        numbers = [future.result(10) for future in futures]
+        assert numbers[:3] == sorted(numbers[:3])
+        assert intake.status().waiting == 0
+        assert intake.shutdown(5_000)
+
+    def test_shutdown_lets_go_who_is_held_up(self, house: House) -> None:
+        intake = self._intake(house, 1)
+        house.filesystem.fault = fail_operation("make_directory", Fault())
+        futures = [intake.put(payload("r1"), b"")]
+        _wait_until(lambda: len(intake._waiting) == 1)
+        held_up = threading.Thread(target=lambda: futures.append(intake.put(payload("r2"), b"")))
+        held_up.start()
+        intake.shutdown(1_000)
+        held_up.join(10)
+        assert [isinstance(future.exception(5), SpoolFailedError) for future in futures] == [
+            True
+        ] * 2
+        status = intake.status()
+        assert (status.emitted, status.refused, status.waiting) == (2, 2, 0)
+
+    def test_an_exit_does_not_wait_for_a_receiver_that_takes_nothing(self, house: House) -> None:
+        house.receiver.refuses = lambda _: UNREACHABLE
+        intake = self._intake(house, 1)
+        assert intake.put(payload("r1"), b"").result(5) == 1
+        _wait_until(lambda: intake.status().failing_ns > 0)
+        before = SystemClock().monotonic_ns()
+        assert not intake.shutdown(30_000, is_hurried=True)
+        assert SystemClock().monotonic_ns() - before < 20 * 10**9
+
+    def test_a_fork_begins_anew(self, house: House) -> None:
+        """The hook of a forked child, called here in the same process."""
+        intake = self._intake(house, 1)
+        assert intake.put(payload("r1"), b"").result(5) == 1
+        stream_id = intake.status().stream_id
+        intake.after_fork()
+        assert intake.status().emitted == 0
+        assert intake.put(payload("r2"), b"").result(5) == 1
+        assert intake.status().stream_id != stream_id
+        assert intake.shutdown(5_000)
+        unused = self._intake(house, 1)
+        unused.after_fork()
+        assert unused.shutdown(0)
 
     def test_wait_ends_with_the_shutdown(self, house: House) -> None:
         manager = house.manager(on_failure="wait")
