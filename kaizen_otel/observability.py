@@ -12,7 +12,7 @@ from kaizen_otel import config as configuration
 from kaizen_otel._edges import at_fork
 from kaizen_otel._pipeline import Pipeline
 from kaizen_otel.config import Config
-from kaizen_otel.errors import ConfigError
+from kaizen_otel.errors import ConfigError, PlatformError
 from kaizen_otel.hooks.operations import OpenOperations, Operations, SignalSet
 
 if TYPE_CHECKING:
@@ -116,9 +116,13 @@ class ObservabilityManager:
         self.tracing: TracingManager | None = service.tracing if enable_tracing else None
         self.metrics: MetricsManager | None = service.metrics if enable_metrics else None
         self.logging: LoggingManager | None = service.logging if enable_logging else None
-        self.audit: AuditTrailManager | None = (
-            self._pipeline.audit(self.service_name) if enable_audit else None
-        )
+        self.audit: AuditTrailManager | None = None
+        if enable_audit:
+            try:
+                self.audit = self._pipeline.audit(self.service_name)
+            except PlatformError as error:
+                # The other three signals work there; who asks for audit alone gets the error.
+                self._pipeline.warn(str(error))
         self.operations = Operations(
             SignalSet(
                 tracing=service.tracing if enable_tracing else service.silent_tracing,
@@ -131,6 +135,7 @@ class ObservabilityManager:
                 capture_content=configuration.content_capture(),
                 block_action=config.audit.on_failure == "block_action",
                 warn=self._pipeline.warn,
+                resource=lambda: service.resource,
             ),
             _opened,
         )

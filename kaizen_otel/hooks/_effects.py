@@ -100,6 +100,7 @@ class Effects:
                 audit_attributes(opened, phase="intent"),
                 trace_id=opened.span.trace_id,
                 span_id=opened.span.span_id,
+                resource=signals.resource(),
             )
 
     def on_end(self, opened: OpenOperation, error: BaseException | str | None) -> None:
@@ -115,6 +116,7 @@ class Effects:
                 audit_attributes(opened, phase="outcome", failed=error is not None),
                 trace_id=opened.span.trace_id,
                 span_id=opened.span.span_id,
+                resource=signals.resource(),
             )
 
     def on_event(
@@ -144,6 +146,7 @@ class Effects:
                 merged,
                 trace_id=span.trace_id if span else b"",
                 span_id=span.span_id if span else b"",
+                resource=signals.resource(),
             )
 
     def _measure(self, opened: OpenOperation) -> None:

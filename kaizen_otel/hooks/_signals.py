@@ -35,6 +35,7 @@ class SignalSet:
     capture_content: bool = False
     block_action: bool = False
     warn: Callable[[str], None]
+    resource: Callable[[], bytes] = bytes
 
 
 @dataclass(slots=True)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenOperations", "Operations", "SignalSet"]
 
+# A disk that hangs must not hang the agent for ever: after this the tool is refused.
+_INTENT_TIMEOUT_S: Final = 5.0
 _EMPTY: Final[Mapping[str, object]] = {}
 
 
@@ -230,8 +232,9 @@ class Operations:
             audit_attributes(opened, phase="intent"),
             trace_id=opened.span.trace_id,
             span_id=opened.span.span_id,
+            resource=signals.resource(),
         )
-        if signals.block_action and not receipt.wait():
+        if signals.block_action and not receipt.wait(_INTENT_TIMEOUT_S):
             refused = AuditUnavailableError(
                 f"{opened.rule.operation} {opened.target or ''} was NOT run: its audit record "
                 "could not be made durable (KAIZEN_OTEL_ON_FAILURE=block_action): free space in "

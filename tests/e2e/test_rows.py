@@ -339,6 +339,9 @@ def test_each_service_name_is_one_resource_and_nested_agents_keep_theirs(world: 
     spans = {s["name"]: s for s in world.spans(outer.instance_id)}
     assert spans["invoke_agent Inner"]["resource"]["service.name"] == "inner-service"
     assert spans["invoke_agent Outer"]["resource"]["service.name"] == "outer-service"
+    services = {r["attributes"]["audit.target.id"]: r["resource"]["service.name"]
+                for r in world.audit(outer.instance_id)}  # fmt: skip
+    assert services == {"Outer": "outer-service", "Inner": "inner-service"}
     assert spans["invoke_agent Inner"]["traceId"] == spans["invoke_agent Outer"]["traceId"]
     inner.shutdown()
     run_shop(outer.operations)

@@ -28,9 +28,9 @@ class ListedAudit:
         self.durable = True
 
     def emit(self, event_name: str, attributes: Mapping[str, Any], **ids: bytes) -> SimpleNamespace:
-        assert set(ids) == {"trace_id", "span_id"}
+        assert set(ids) == {"trace_id", "span_id", "resource"}
         self.records.append((event_name, dict(attributes)))
-        return SimpleNamespace(wait=lambda: self.durable)
+        return SimpleNamespace(wait=lambda _: self.durable)
 
 
 @dataclass
