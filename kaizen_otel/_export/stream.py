@@ -6,6 +6,7 @@ client for ever.  Here every call gets what is left of the deadline.
 
 from __future__ import annotations
 
+import codecs
 import io
 import socket
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 _CHUNK_SIZE: Final = 64 * 1024
 _TIMEOUT_MIN_S: Final = 0.001
+
+# Looking a host name up loads this codec.  If another thread is loading it when the process forks,
+# the child can never load it ("unknown encoding: idna"), so it is loaded before anyone can fork.
+codecs.lookup("idna")
 
 
 def timeout_s(clock: Clock, deadline_ns: int) -> float:
