@@ -1,0 +1,156 @@
+"""What the audit commands share: options, times, exit codes, printing, progress."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from kaizen_otel._edges import OsFilesystem, SystemClock
+from kaizen_otel.config import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kaizen_otel._edges import Clock
+    from kaizen_otel.audit._stored import Report
+    from kaizen_otel.audit.query import StoredRecord
+
+CLEAN: Final = 0
+TAMPERING: Final = 1
+INCOMPLETE: Final = 2
+UNREADABLE: Final = 3
+SHOWN_MAX: Final = 20
+
+_NANOSECONDS: Final = 10**9
+_MEBIBYTE: Final = 1024 * 1024
+_SHOW_EVERY_NS: Final = _NANOSECONDS // 4
+_AGO: Final = re.compile(r"(\d+)([smhd])")
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+spool_option = click.option(
+    "--spool", metavar="DIR", help="The agent's spool; else KAIZEN_OTEL_SPOOL_DIR or its default."
+)
+trail_option = click.option(
+    "--trail", metavar="DIR", help="The folder of audit.jsonl; else KAIZEN_OTEL_AUDIT_DIR."
+)
+
+
+class Time(click.ParamType[int]):
+    """A moment, as nanoseconds: ISO 8601, or ``15m``, ``2h``, ``7d`` before now."""
+
+    name = "time"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Turn the text into nanoseconds since the Unix epoch."""
+        if isinstance(value, int):
+            return value
+        ago = _AGO.fullmatch(value)
+        try:
+            if ago:
+                moment = datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+            else:
+                moment = datetime.fromisoformat(value)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no time: use for example 2026-11-24T16:00 or 15m", param, ctx)
+        return int(moment.timestamp()) * _NANOSECONDS + moment.microsecond * 1000
+
+
+class ProgressFilesystem(OsFilesystem):
+    """The disk, which tells on standard error how much was read, if that is a terminal.
+
+    ``bytes_read`` counts what was read through it.
+    """
+
+    def __init__(self, what: str, *, clock: Clock | None = None) -> None:
+        """Begin with nothing shown; ``what`` is the word before the count."""
+        super().__init__()
+        self.bytes_read = 0
+        self._what = what
+        self._clock = clock or SystemClock()
+        self._is_shown = sys.stderr.isatty()
+        self._shown_ns = self._clock.monotonic_ns() if self._is_shown else 0
+        self._width = 0
+
+    def read(self, path: str, offset: int, size: int) -> bytes:
+        """Read and count."""
+        data = super().read(path, offset, size)
+        self.bytes_read += len(data)
+        if self._is_shown and self._clock.monotonic_ns() - self._shown_ns > _SHOW_EVERY_NS:
+            self._shown_ns = self._clock.monotonic_ns()
+            text = f"{self._what}: {self.bytes_read // _MEBIBYTE} MiB"
+            click.echo(f"\r{text.ljust(self._width)}", nl=False, err=True)
+            self._width = len(text)
+        return data
+
+    def end(self) -> None:
+        """Take the line away again."""
+        if self._width:
+            click.echo(f"\r{' ' * self._width}\r", nl=False, err=True)
+            self._width = 0
+
+
+def folders(spool: str | None, trail: str | None) -> tuple[str, str | None]:
+    """Return the spool root and the trail folder that are meant, by argument or environment."""
+    config = Config.from_environment().audit
+    folder = trail or (None if config.trail_directory is None else str(config.trail_directory))
+    return spool or str(config.directory), folder
+
+
+def needed(trail: str | None) -> str:
+    """Return the trail folder; raises ``click.UsageError`` if none is named."""
+    folder = folders(None, trail)[1]
+    if folder is None:
+        raise click.UsageError("which trail? Give --trail DIR or set KAIZEN_OTEL_AUDIT_DIR")
+    return folder
+
+
+def readable(run: Callable[[], int]) -> int:
+    """Run a command; a folder or file that cannot be read is exit code 3, with a word why."""
+    try:
+        return run()
+    except BrokenPipeError:
+        raise  # whoever reads our output has enough: that is no fault of the trail
+    except OSError as error:
+        click.echo(f"error: cannot be read: {error}", err=True)
+        return UNREADABLE
+
+
+def print_problems(report: Report) -> None:
+    """Print what could not be read, on standard error, the first few of it."""
+    for path, what in report.problems[:SHOWN_MAX]:
+        click.echo(f"{path}: {what}", err=True)
+    if report.count > SHOWN_MAX:
+        click.echo(f"... and {report.count - SHOWN_MAX} more", err=True)
+
+
+def print_record(record: StoredRecord, *, as_json: bool) -> None:
+    """Print one record: a line for people, or one JSON object."""
+    if as_json:
+        click.echo(json.dumps(dict(_fields(record)), ensure_ascii=False))
+        return
+    moment = datetime.fromtimestamp(record.time_ns / _NANOSECONDS, tz=UTC)
+    target = record.attributes.get("audit.target.id", "")
+    phase = record.attributes.get("kaizen.audit.phase", "")
+    words = [record.agent, record.action, str(target), str(phase), record.result, record.user]
+    click.echo(f"{moment.isoformat(timespec='milliseconds')}  {'  '.join(filter(None, words))}")
+
+
+def _fields(record: StoredRecord) -> Iterator[tuple[str, object]]:
+    yield "record_id", record.record_id
+    yield "time_ns", record.time_ns
+    yield "event_name", record.event_name
+    yield "agent", record.agent
+    yield "action", record.action
+    yield "result", record.result
+    yield "trace_id", record.trace_id
+    yield "span_id", record.span_id
+    yield "attributes", dict(record.attributes)
+    yield "resource", dict(record.resource)
