@@ -93,3 +93,13 @@ class AuditUnavailableError(KaizenOtelError):
     """
 
     exit_code = 5
+
+
+class SubjectKeyError(KaizenOtelError):
+    """The key of a subject cannot be read, unwrapped, made durable or erased.
+
+    Reaction: mend the key store that ``KAIZEN_OTEL_SUBJECT_KEYS`` names, or give the right master
+    key.
+    """
+
+    exit_code = 5

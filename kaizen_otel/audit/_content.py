@@ -96,6 +96,11 @@ class Pseudonyms:
         digest = hmac.digest(self._key, data, "sha256").hex()
         return f"{PREFIX}{self.key_id}:{digest}"
 
+    def hide(self, result: dict[str, object], name: str, data: bytes) -> None:
+        """Put what may be known of ``data`` into ``result``: its HMAC and its size in bytes."""
+        result[f"kaizen.hmac.{name}"] = self.of_bytes(data)
+        result[f"kaizen.bytes.{name}"] = len(data)
+
 
 def content_bytes(value: object) -> bytes:
     """Return the bytes that stand for a value.  Never raises, whatever the value is."""
@@ -155,12 +160,10 @@ def protect_details(
 
 
 def _hide(result: dict[str, object], name: str, value: object, pseudonyms: Pseudonyms) -> None:
-    data = content_bytes(value)
     if not _CALLERS_NAME.fullmatch(name):
         # The name itself may be content: keys of a dictionary are the caller's.
         name = "name." + pseudonyms.of(name).rpartition(":")[2][:16]
-    result[f"kaizen.hmac.{name}"] = pseudonyms.of_bytes(data)
-    result[f"kaizen.bytes.{name}"] = len(data)
+    pseudonyms.hide(result, name, content_bytes(value))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -25,6 +25,7 @@ PROMISED = {
     "SpoolFailedError": 5,
     "RecordTooLargeError": 5,
     "AuditUnavailableError": 5,
+    "SubjectKeyError": 5,
 }
 
 
