@@ -165,6 +165,10 @@ class Filesystem(Protocol):
         """The size of a file in bytes."""
         ...
 
+    def mode(self, path: str) -> int:
+        """The type and permissions of a file, as in ``stat(2)``."""
+        ...
+
     def read(self, path: str, offset: int, size: int) -> bytes:
         """At most ``size`` bytes from ``offset``; fewer only at the end of the file."""
         ...
@@ -265,6 +269,10 @@ class OsFilesystem:
     def size(self, path: str) -> int:
         """The size of a file in bytes."""
         return os.stat(path).st_size
+
+    def mode(self, path: str) -> int:
+        """The type and permissions of a file, of the one that a link leads to."""
+        return os.stat(path).st_mode
 
     def read(self, path: str, offset: int, size: int) -> bytes:
         """Read a range, going on after short reads."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import posixpath
-import threading
 from typing import TYPE_CHECKING, Final
 
 from kaizen_otel._edges import secret_bytes
 from kaizen_otel._export import Rejected
-from kaizen_otel._spool.files import ensure_directory, replace_file
+from kaizen_otel._spool.secrets import SecretFile, read_or_make_secret, read_secret
 from kaizen_otel._spool.shipper import Shipper
 from kaizen_otel._spool.spool import Spool
 from kaizen_otel.errors import KaizenOtelError
@@ -22,11 +20,15 @@ if TYPE_CHECKING:
     from kaizen_otel._spool.spool import Finish
     from kaizen_otel.config import EndpointConfig
 
-KEY_NAME: Final = "pseudonym.key"
 KEY_BYTES: Final = 32
-_KEY_LOCK_NAME: Final = "pseudonym.lock"
+_PSEUDONYM_KEY: Final = SecretFile(
+    name="pseudonym.key",
+    lock_name="pseudonym.lock",
+    bytes_max=KEY_BYTES,
+    is_whole=lambda found: len(found) == KEY_BYTES,
+    make=lambda: secret_bytes(KEY_BYTES),
+)
 _MILLISECOND_NS: Final = 10**6
-_KEY_TRIES: Final = 100
 _STOP_MS: Final = 200
 
 
@@ -110,41 +112,16 @@ class Store:
 
 
 def read_or_make_key(directory: str, *, filesystem: Filesystem, clock: Clock) -> bytes:
-    """Return the random key of this spool root, which is made once and shared by its processes.
+    """Return the pseudonym key of this spool root, which is made once and shared.
 
     Raises ``OSError`` if it can neither be read nor made durable.
     """
-    path = posixpath.join(directory, KEY_NAME)
-    key = read_key(directory, filesystem=filesystem)
-    if key:
-        return key
-    ensure_directory(filesystem, directory)
-    never = threading.Event()
-    for _ in range(_KEY_TRIES):
-        lock = filesystem.try_lock(posixpath.join(directory, _KEY_LOCK_NAME))
-        if lock is not None:
-            try:
-                key = read_key(directory, filesystem=filesystem)
-                if not key:
-                    key = secret_bytes(KEY_BYTES)
-                    replace_file(filesystem, path, key, is_durable=True)
-                return key
-            finally:
-                filesystem.unlock(lock)
-        clock.wait(never, 10 * _MILLISECOND_NS)
-        key = read_key(directory, filesystem=filesystem)
-        if key:
-            return key
-    raise TimeoutError(f"another process does not finish making {path}")
+    return read_or_make_secret(_PSEUDONYM_KEY, directory, filesystem=filesystem, clock=clock)
 
 
 def read_key(directory: str, *, filesystem: Filesystem) -> bytes:
     """Return the key of a spool root, or nothing if there is none or it is incomplete."""
-    try:
-        key = filesystem.read(posixpath.join(directory, KEY_NAME), 0, KEY_BYTES)
-    except FileNotFoundError:
-        return b""
-    return key if len(key) == KEY_BYTES else b""
+    return read_secret(_PSEUDONYM_KEY, directory, filesystem=filesystem)
 
 
 class _NoTransport:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
+import stat
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
@@ -181,6 +182,12 @@ class MemoryFilesystem:
         """The size of a file."""
         with self._lock:
             return len(self._file(path).content)
+
+    def mode(self, path: str) -> int:
+        """A file or directory that only its owner can use, as all here are."""
+        with self._lock:
+            is_file = isinstance(self._find(path), _File)
+            return stat.S_IFREG | 0o600 if is_file else stat.S_IFDIR | 0o700
 
     def read(self, path: str, offset: int, size: int) -> bytes:
         """A range of a file."""
