@@ -173,6 +173,10 @@ class Filesystem(Protocol):
         """At most ``size`` bytes from ``offset``; fewer only at the end of the file."""
         ...
 
+    def overwrite(self, path: str, data: bytes) -> None:
+        """Write over the beginning of a file and sync it, in place as far as the disk does that."""
+        ...
+
     def rename(self, source: str, target: str) -> None:
         """Give a file or directory another name, replacing a file of that name at once."""
         ...
@@ -284,6 +288,15 @@ class OsFilesystem:
                 offset += len(part)
                 size -= len(part)
             return parts[0] if len(parts) == 1 else b"".join(parts)
+        finally:
+            os.close(handle)
+
+    def overwrite(self, path: str, data: bytes) -> None:
+        """``pwrite(2)`` without truncating first, then ``sync``."""
+        handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.pwrite(handle, data, 0)
+            self.sync(handle)
         finally:
             os.close(handle)
 

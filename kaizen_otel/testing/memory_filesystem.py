@@ -194,6 +194,17 @@ class MemoryFilesystem:
         with self._lock:
             return bytes(self._file(path).content[offset : offset + size])
 
+    def overwrite(self, path: str, data: bytes) -> None:
+        """Write over the beginning of a file, durably."""
+        with self._lock:
+            file = self._file(path)
+
+            def write() -> None:
+                file.content[: len(data)] = data
+                file.durable[: len(data)] = data
+
+            self._change("overwrite", path, write)
+
     def rename(self, source: str, target: str) -> None:
         """Move a name in one step."""
         with self._lock:
