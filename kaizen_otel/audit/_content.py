@@ -70,7 +70,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,96}")
 # Names that callers give: words and perhaps a number, nothing that could be a token.
 _CALLERS_NAME: Final = re.compile(r"[A-Za-z_.-]{1,64}[0-9]{0,3}")
 
-Scalar = str | bool | int | list[str]
+Scalar = str | int | list[str]
 
 
 class Pseudonyms:
@@ -188,11 +188,14 @@ def _is_code(value: object) -> bool:
 def _plain_or_none(value: object) -> Scalar | None:
     """Return a value that a record may hold as it is; None if it may not.
 
-    A float becomes text: its JSON form is not the same in every language, and records are hashed.
+    A boolean and a float become text: records are hashed in a form that has neither, because a
+    number's JSON form is not the same in every language.
     """
     if isinstance(value, str):
         return value if len(value) <= PLAIN_CHARACTERS_MAX else None
-    if isinstance(value, (bool, int)):
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
         return value
     if isinstance(value, float):
         return repr(value)

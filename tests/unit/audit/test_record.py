@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from kaizen_otel._otlp.decode import decode_log_record
 from kaizen_otel._spool.segment import Gap
-from kaizen_otel.audit import SCHEMA_VERSION, AuditRecord, Filter, encode_record
+from kaizen_otel.audit import SCHEMA_VERSION, AuditRecord, Filter
 from kaizen_otel.audit._content import (
     ATTRIBUTES_MAX,
     PUBLIC_DETAILS,
@@ -25,15 +25,16 @@ from kaizen_otel.audit._content import (
     protect_details,
 )
 from kaizen_otel.audit._gap import Gaps
+from kaizen_otel.audit.chain import Chain, draft_of
 from kaizen_otel.audit.query import StoredRecord, audit_entry, distinct, select, stored_record
-from kaizen_otel.audit.record import encode_place, event_of_action, outcome_of_result
+from kaizen_otel.audit.record import event_of_action, outcome_of_result
 
 KEY = bytes(range(32))
 PSEUDONYMS = Pseudonyms(KEY)
 
 
-def _decoded(record: AuditRecord, place: bytes = b"") -> StoredRecord:
-    found = stored_record(decode_log_record(encode_record(record) + place), {})
+def _decoded(record: AuditRecord) -> StoredRecord:
+    found = stored_record(decode_log_record(bytes(draft_of(record))), {})
     assert found is not None
     return found
 
@@ -80,16 +81,26 @@ class TestRecord:
             "system",
         )
 
-    def test_the_place_in_the_stream_is_added_behind_the_encoded_record(self) -> None:
-        found = _decoded(_record(), encode_place("01999999-0000-7000-8000-000000000001", 42))
-        assert found.attributes["audit.sequence.number"] == 42
-        assert str(found.attributes["audit.sequence.stream_id"]).startswith("01999999")
+    def test_the_place_in_the_stream_is_added_when_the_record_is_sealed(self) -> None:
+        stream_id = "01999999-0000-7000-8000-000000000001"
+        (data,) = Chain(None).seal([draft_of(_record())], stream_id=stream_id, first_sequence=1)
+        found = stored_record(decode_log_record(data), {})
+        assert found is not None
+        assert found.attributes["audit.sequence.number"] == 1
+        assert found.attributes["audit.sequence.stream_id"] == stream_id
+
+    def test_nobody_can_give_a_record_another_identity_place_or_signature(self) -> None:
+        names = ["audit.record.id", "audit.sequence.number", "audit.integrity.value"]
+        found = _decoded(_record(**dict.fromkeys(names, "forged")))
+        assert found.record_id == "id"
+        assert {found.attributes[f"kaizen.caller.{name}"] for name in names} == {"forged"}
+        assert "audit.sequence.number" not in found.attributes
 
     def test_it_has_no_severity_and_its_ids_are_those_of_the_span(self) -> None:
         record = AuditRecord(
             record_id="r", time_ns=5, event_name="e", trace_id=b"t" * 16, span_id=b"s" * 8
         )
-        decoded = decode_log_record(encode_record(record))
+        decoded = decode_log_record(bytes(draft_of(record)))
         assert "severityNumber" not in decoded
         assert "body" not in decoded
         assert decoded["traceId"] == (b"t" * 16).hex()
@@ -137,7 +148,7 @@ class TestContent:
             "kaizen.bytes.output": 3,
         }
 
-    def test_public_attributes_stay_and_floats_become_text(self) -> None:
+    def test_public_attributes_stay_and_booleans_and_floats_become_text(self) -> None:
         found = protect(
             {
                 "gen_ai.tool.name": "bash",
@@ -153,7 +164,7 @@ class TestContent:
         assert found == {
             "gen_ai.tool.name": "bash",
             "kaizen.cycle": 3,
-            "kaizen.ok": True,
+            "kaizen.ok": "true",
             "kaizen.share": "0.1",
             "gen_ai.response.finish_reasons": ["stop", "length"],
             "error.type": "timeout",
@@ -259,8 +270,8 @@ class TestContent:
             **protect_details("metadata", nested, PSEUDONYMS),
             "kaizen.action": code_or_pseudonym(f"do {secret}", PSEUDONYMS),
         }
-        data = encode_record(
-            AuditRecord(record_id="r", time_ns=1, event_name="e", attributes=attributes)
+        data = bytes(
+            draft_of(AuditRecord(record_id="r", time_ns=1, event_name="e", attributes=attributes))
         )
         raw = secret.encode()
         forms = [
