@@ -65,7 +65,10 @@ class SpanLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditConfig:
-    """Where audit records are kept until they are in the trail, and what a failure does."""
+    """Where audit records are kept until they are in the trail, and what a failure does.
+
+    ``signing_key`` is a path or a private key itself and is left out of ``repr``.
+    """
 
     directory: Path
     endpoint: EndpointConfig
@@ -73,6 +76,8 @@ class AuditConfig:
     on_failure: OnFailure = "continue"
     bytes_max: int = 1024 * _MEBIBYTE
     trail_directory: Path | None = None
+    signing_key: str | None = field(default=None, repr=False)
+    trust_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,6 +293,7 @@ def _audit(env: Environment, grpc_target: str | None) -> AuditConfig:
     logs = _endpoint(env, "logs", None)
     state = env.text("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     trail = env.text("KAIZEN_OTEL_AUDIT_DIR")
+    trust = env.text("KAIZEN_OTEL_TRUST_FILE")
     return AuditConfig(
         directory=Path(env.text("KAIZEN_OTEL_SPOOL_DIR") or Path(state, "kaizen-otel", "spool")),
         endpoint=EndpointConfig(
@@ -309,6 +315,8 @@ def _audit(env: Environment, grpc_target: str | None) -> AuditConfig:
         ),
         bytes_max=env.integer("KAIZEN_OTEL_SPOOL_BYTES_MAX", 1024 * _MEBIBYTE, minimum=_MEBIBYTE),
         trail_directory=Path(trail) if trail else None,
+        signing_key=env.text("KAIZEN_OTEL_SIGNING_KEY") or None,
+        trust_file=Path(trust) if trust else None,
     )
 
 
