@@ -50,11 +50,8 @@ def read_lines(
     A last line without a newline is read as well.  Requests that are there twice come twice.
     """
     offset = 0
-    for number, line in enumerate(_split(chunks, line_bytes_max), 1):
-        if line.is_cut:
-            _report(on_problem, "too_long", number, offset, line.size)
-        else:
-            yield from _read_line(line.data, number, offset, on_problem)
+    for number, line in enumerate(iter_lines(chunks, line_bytes_max), 1):
+        yield from read_line(line, number=number, offset=offset, on_problem=on_problem)
         offset += line.size + 1
 
 
@@ -71,15 +68,17 @@ def iter_log_records(request: Json) -> Iterator[tuple[Json, Json]]:
                 yield record, owner
 
 
-@dataclass(slots=True)
-class _Line:
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line without its end.  Of one that is too long (``is_cut``) only the size is kept."""
+
     data: bytes
     size: int
-    is_cut: bool
+    is_cut: bool = False
 
 
-def _split(chunks: Iterable[bytes], bytes_max: int) -> Iterator[_Line]:
-    """Cut the file into lines; of a line that is too long only the size is kept."""
+def iter_lines(chunks: Iterable[bytes], bytes_max: int = LINE_BYTES_MAX) -> Iterator[Line]:
+    """Cut pieces of a file into lines; the last one may have no end."""
     parts: list[bytes] = []
     size = 0
     for chunk in chunks:
@@ -97,20 +96,24 @@ def _split(chunks: Iterable[bytes], bytes_max: int) -> Iterator[_Line]:
         yield _close(parts, size, bytes_max)
 
 
-def _close(parts: list[bytes], size: int, bytes_max: int) -> _Line:
+def _close(parts: list[bytes], size: int, bytes_max: int) -> Line:
     is_cut = size > bytes_max
-    return _Line(b"" if is_cut else b"".join(parts), size, is_cut)
+    return Line(b"" if is_cut else b"".join(parts), size, is_cut)
 
 
-def _read_line(
-    line: bytes, number: int, offset: int, on_problem: Callable[[Problem], None] | None
+def read_line(
+    line: Line, *, number: int, offset: int, on_problem: Callable[[Problem], None] | None = None
 ) -> Iterator[Json]:
+    """Read the requests of one line, which is the ``number``-th and begins at byte ``offset``."""
+    if line.is_cut:
+        _report(on_problem, "too_long", number, offset, line.size)
+        return
     try:
-        text = line.decode().strip()
+        text = line.data.decode().strip()
     except UnicodeDecodeError:
-        text = line.decode(errors="replace").strip()
+        text = line.data.decode(errors="replace").strip()
         if not text.startswith(_BEGINNINGS):
-            _report(on_problem, "not_text", number, offset, len(line))
+            _report(on_problem, "not_text", number, offset, line.size)
             return
     position = 0
     while position < len(text):
