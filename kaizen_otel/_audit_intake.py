@@ -11,23 +11,27 @@ import threading
 import weakref
 from collections import deque
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from kaizen_otel._edges import at_fork, secret_bytes
+from kaizen_otel._otlp.decode import decode_resource
 from kaizen_otel._spool.store import KEY_BYTES, Store, open_or_explain, read_or_make_key
 from kaizen_otel.audit._content import Pseudonyms
 from kaizen_otel.audit._gap import Gaps
-from kaizen_otel.audit.record import EVENT_GAP, AuditRecord, encode_place, encode_record
+from kaizen_otel.audit.canonical import resource_hash
+from kaizen_otel.audit.chain import Chain, draft_of
+from kaizen_otel.audit.record import EVENT_GAP, AuditRecord
 from kaizen_otel.audit.status import AuditStatus
 from kaizen_otel.errors import RecordTooLargeError, SpoolError, SpoolFailedError, SpoolFullError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence, Sized
 
     from kaizen_otel._edges import Clock, Filesystem, Ids
     from kaizen_otel._export import Transport
     from kaizen_otel._spool.segment import Gap
     from kaizen_otel.audit._gap import Missing
+    from kaizen_otel.audit.chain import Draft
     from kaizen_otel.config import AuditConfig
 
 _SECOND_NS: Final = 10**9
@@ -36,6 +40,7 @@ _NEVER_NS: Final = 3600 * _SECOND_NS
 _WARN_INTERVAL_NS: Final = 60 * _SECOND_NS
 _EXIT_MS: Final = 2_000
 WAITING_MAX: Final = 10_000
+_RESOURCES_MAX: Final = 256
 _SHUT_DOWN: Final = "the audit trail is shut down, record NOT stored"
 
 _REASONS: Final[dict[type[BaseException], str]] = {
@@ -48,7 +53,7 @@ _REASONS: Final[dict[type[BaseException], str]] = {
 class _Pending(NamedTuple):
     """A record and whom to tell what became of it."""
 
-    data: bytes
+    data: Draft
     resource: bytes
     future: Future[int]
 
@@ -90,6 +95,8 @@ class Intake:
         self._room = threading.Condition(self._lock)
         self._store: Store | None = None
         self._pseudonyms: Pseudonyms | None = None
+        self._resource_hashes: dict[bytes, str] = {}
+        self._chain = Chain(None)
         self._is_shut_down = False
         self._waiting: deque[_Pending] = deque()
         self._gaps = Gaps()
@@ -114,7 +121,17 @@ class Intake:
             self._pseudonyms = Pseudonyms(key)
         return self._pseudonyms
 
-    def put(self, data: bytes, resource: bytes) -> Future[int]:
+    def resource_hash(self, resource: bytes) -> str:
+        """Return the hash of an encoded Resource, or of the process's own for none."""
+        known = self._resource_hashes.get(resource)
+        if known is None:
+            decoded = decode_resource(resource or self._resource())
+            if len(self._resource_hashes) >= _RESOURCES_MAX:
+                self._resource_hashes.clear()
+            known = self._resource_hashes[resource] = resource_hash(decoded.get("attributes"))
+        return known
+
+    def put(self, data: Draft, resource: bytes) -> Future[int]:
         """Hand over one record; the future is answered when it is stored, delivered or refused.
 
         Waits for room if ``on_failure`` is ``wait`` and ``waiting_max`` records wait already.
@@ -156,7 +173,7 @@ class Intake:
                     bytes_max=config.bytes_max,
                     timeout_ms=config.endpoint.timeout_ms,
                     is_durable=config.durability != "none",
-                    finish=_finish,
+                    finish=self._finish,
                     warn=self._warn,
                     on_gap=self._report,
                     on_step=self._mend,
@@ -231,7 +248,13 @@ class Intake:
                 failure="" if shipped is None else shipped.failure,
             )
 
-    def _append_directly(self, data: bytes, resource: bytes) -> Future[int]:
+    def _finish(
+        self, items: Sequence[Sized], *, stream_id: str, first_sequence: int
+    ) -> Sequence[bytes]:
+        drafts = cast("Sequence[Draft]", items)
+        return self._chain.seal(drafts, stream_id=stream_id, first_sequence=first_sequence)
+
+    def _append_directly(self, data: Draft, resource: bytes) -> Future[int]:
         """The usual way: what the spool answers is the answer."""
         with self._lock:
             self._emitted += 1
@@ -346,9 +369,10 @@ class Intake:
                 record_id=self._ids.uuid7(),
                 time_ns=now_ns,
                 event_name=EVENT_GAP,
+                resource_hash=self.resource_hash(b""),
                 attributes=missing.attributes(),
             )
-            answer = store.spool.append(encode_record(record), is_reserved=True)
+            answer = store.spool.append(draft_of(record), is_reserved=True)
             self._count_gap(missing, answer)
 
     def _count_gap(self, missing: Missing, answer: Future[int]) -> None:
@@ -360,11 +384,6 @@ class Intake:
                     self._gaps.add(missing)
 
         answer.add_done_callback(done)
-
-
-def _finish(data: bytes, *, stream_id: str, sequence: int, is_last: bool) -> bytes:
-    del is_last
-    return data + encode_place(stream_id, sequence)
 
 
 def _running() -> Future[int]:

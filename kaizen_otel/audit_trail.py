@@ -20,8 +20,9 @@ from kaizen_otel._warn import RateLimitedWarnings
 from kaizen_otel.audit import record as names
 from kaizen_otel.audit._content import PREFIX, code_or_pseudonym, protect, protect_details
 from kaizen_otel.audit._stored import read_stored
+from kaizen_otel.audit.chain import draft_of
 from kaizen_otel.audit.query import AuditEntry, Filter, audit_entry, select
-from kaizen_otel.audit.record import AuditRecord, encode_record
+from kaizen_otel.audit.record import AuditRecord
 from kaizen_otel.audit.status import AuditStatus
 from kaizen_otel.config import Config
 from kaizen_otel.errors import AuditUnavailableError
@@ -257,8 +258,9 @@ class AuditTrailManager:
                 # An id of another size belongs to no trace; the fact is recorded all the same.
                 trace_id=trace_id if len(trace_id) == _TRACE_ID_SIZE else b"",
                 span_id=span_id if len(span_id) == _SPAN_ID_SIZE else b"",
+                resource_hash=intake.resource_hash(resource),
             )
-            return record_id, intake.put(encode_record(record), resource)
+            return record_id, intake.put(draft_of(record), resource)
         except Exception as error:  # noqa: BLE001 - auditing must not break the agent
             return record_id, intake.refuse(error)
 

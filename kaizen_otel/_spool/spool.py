@@ -8,17 +8,18 @@ producer), but then a hung disk breaks the caller's deadline.
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
 from concurrent.futures import Future, wait
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 
 from kaizen_otel._spool.segment import ENTRY_OVERHEAD
 from kaizen_otel._spool.writer import DISK_IS_FULL, Finished, SegmentWriter
 from kaizen_otel.errors import RecordTooLargeError, SpoolFailedError, SpoolFullError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence, Sized
 
     from kaizen_otel._edges import Clock, Filesystem, Ids
     from kaizen_otel._spool.stream import Stream
@@ -37,19 +38,21 @@ _WARN_PERCENT: Final = 80
 
 
 class Finish(Protocol):
-    """Completes a record's bytes when its place in the stream is known."""
+    """Completes the bytes of a group commit when its place in the stream is known."""
 
-    def __call__(self, data: bytes, *, stream_id: str, sequence: int, is_last: bool) -> bytes:
-        """Return the bytes to store, at most ``FINISH_BYTES_MAX`` more than ``data``.
+    def __call__(
+        self, items: Sequence[Sized], *, stream_id: str, first_sequence: int
+    ) -> Sequence[bytes]:
+        """Return the bytes to store, each at most ``FINISH_BYTES_MAX`` more than its item's size.
 
-        ``is_last`` is true for the last record of a group commit.  Called by one thread, in the
-        order of the numbers.
+        Called by one thread, in the order of the numbers; again with the same number if it was
+        not used.
         """
         ...
 
 
 class _Item(NamedTuple):
-    data: bytes
+    data: Sized
     resource: bytes
     future: Future[int]
     on_answer: Callable[[SpoolError | None], None] | None
@@ -106,7 +109,7 @@ class Spool:
 
     def append(
         self,
-        data: bytes,
+        data: Sized,
         *,
         resource: bytes = b"",
         is_reserved: bool = False,
@@ -114,6 +117,7 @@ class Spool:
     ) -> Future[int]:
         """Hand one record over; the future gives its sequence number once it is durable.
 
+        ``data`` is the record's bytes, or what ``finish`` makes them of; its length is theirs.
         Never blocks on the disk and never raises.  The future raises ``RecordTooLargeError``,
         ``SpoolFullError`` or ``SpoolFailedError`` if the record was NOT stored.  With
         ``is_reserved`` the record may use the bytes that are kept free for gap records.
@@ -314,18 +318,12 @@ class Spool:
 
     def _finish_batch(self, batch: list[_Item], stream_id: str) -> list[Finished]:
         first = self._writer.sequence_next
-        last = first + len(batch) - 1
-        finish = self._finish
-        records: list[Finished] = []
-        for sequence, item in enumerate(batch, first):
-            payload = item.data
-            if finish is not None:
-                payload = finish(
-                    payload, stream_id=stream_id, sequence=sequence, is_last=sequence == last
-                )
-            assert len(payload) <= RECORD_BYTES_MAX, "finish keeps to FINISH_BYTES_MAX"
-            records.append(Finished(payload, item.resource or self._resource, sequence))
-        return records
+        items = [item.data for item in batch]
+        finish = self._finish or _as_they_are
+        payloads = finish(items, stream_id=stream_id, first_sequence=first)
+        assert max(map(len, payloads)) <= RECORD_BYTES_MAX, "finish keeps to FINISH_BYTES_MAX"
+        resources = [item.resource or self._resource for item in batch]
+        return list(map(Finished, payloads, resources, itertools.count(first)))
 
     def _warn_if_filling(self) -> None:
         if not self.is_under_pressure:
@@ -343,7 +341,13 @@ class Spool:
             self._warn(message)
 
 
-def _size_of(data: bytes, resource: bytes) -> int:
+def _as_they_are(items: Sequence[Sized], *, stream_id: str, first_sequence: int) -> Sequence[bytes]:
+    del stream_id, first_sequence
+    assert all(isinstance(item, bytes) for item in items), "what is no bytes needs finishing"
+    return cast("Sequence[bytes]", items)
+
+
+def _size_of(data: Sized, resource: bytes) -> int:
     """Return the most bytes that one record can take up."""
     return len(data) + len(resource) + 2 * ENTRY_OVERHEAD + FINISH_BYTES_MAX
 

@@ -2,7 +2,7 @@
 
 from kaizen_otel.audit._content import PUBLIC_DETAILS
 from kaizen_otel.audit.query import AuditEntry, Filter, StoredRecord
-from kaizen_otel.audit.record import SCHEMA_VERSION, AuditRecord, encode_record
+from kaizen_otel.audit.record import SCHEMA_VERSION, AuditRecord
 from kaizen_otel.audit.status import AuditStatus
 
 __all__ = [
@@ -13,5 +13,4 @@ __all__ = [
     "AuditStatus",
     "Filter",
     "StoredRecord",
-    "encode_record",
 ]

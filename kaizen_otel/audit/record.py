@@ -1,4 +1,4 @@
-"""One audited fact and its bytes.
+"""One audited fact: its names and what every record must say.
 
 Names are those of the OpenTelemetry audit draft (OTEP 0267, fork apeirora/opentelemetry-
 specification, branch ``auditing``), which has moved names twice: they are written down here and
@@ -13,10 +13,20 @@ nowhere else, and ``audit.schema.version`` says which state of them a record use
 | ``audit.actor.id``, ``.type`` | who: user (a pseudonym), service (the agent) or system |
 | ``audit.target.id``, ``.type`` | on what |
 | ``audit.sequence.stream_id``, ``.number`` | place in the stream, set when it is stored |
+| ``audit.sequence.previous_hash`` | hash of the record before it, absent in the first one |
+| ``audit.sequence.end`` | "true" in the last record of a stream that was closed |
+| ``audit.integrity.certificate`` | of a signed record: the key id |
+| ``audit.integrity.value`` | of a signed record: the Ed25519 signature of its hash, in base64 |
+| ``kaizen.audit.resource_hash`` | binds the Resource that the producer sent with the record |
 | ``kaizen.audit.phase``, ``.intent_id`` | intent before a side effect, outcome after it |
 | ``kaizen.action`` | the caller's word for the action, as given to ``record()`` |
 | ``gen_ai.*``, ``session.id`` | correlation with the spans; not trusted for identity |
 | ``kaizen.hmac.*``, ``kaizen.bytes.*`` | content: its HMAC and its size, never itself |
+
+The draft takes the previous hash from the receiver's answer, which costs a round trip for each
+record, and puts algorithm and certificate on the Resource; here the producer chains, offline, and
+the certificate stands in the record that it signs.  Values are strings, integers and lists of
+strings; attributes are written in the order of their names (``audit.canonical``).
 """
 
 from __future__ import annotations
@@ -25,13 +35,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from kaizen_otel import semconv
-from kaizen_otel._otlp.common import encode_attributes
-from kaizen_otel._otlp.logs import encode_log_record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SCHEMA_VERSION: Final = "1.0.0"
+SCHEMA_VERSION: Final = "1.1.0"
 
 RECORD_ID: Final = "audit.record.id"
 SCHEMA: Final = "audit.schema.version"
@@ -43,6 +51,20 @@ TARGET_ID: Final = "audit.target.id"
 TARGET_TYPE: Final = "audit.target.type"
 STREAM_ID: Final = "audit.sequence.stream_id"
 SEQUENCE: Final = "audit.sequence.number"
+PREVIOUS_HASH: Final = "audit.sequence.previous_hash"
+END: Final = "audit.sequence.end"
+INTEGRITY_CERTIFICATE: Final = "audit.integrity.certificate"
+INTEGRITY_VALUE: Final = "audit.integrity.value"
+RESOURCE_HASH: Final = "kaizen.audit.resource_hash"
+PUBLIC_KEY: Final = "kaizen.audit.public_key"
+KEY_ID: Final = "kaizen.audit.key_id"
+KEY_PROOF: Final = "kaizen.audit.key_proof"
+PREVIOUS_STREAM_ID: Final = "kaizen.audit.previous_stream_id"
+CHECKPOINT_REASON: Final = "kaizen.audit.checkpoint.reason"
+PRUNED_STREAM_ID: Final = "kaizen.audit.pruned.stream_id"
+PRUNED_SEQUENCE: Final = "kaizen.audit.pruned.number"
+PRUNED_HASH: Final = "kaizen.audit.pruned.hash"
+SUBJECT: Final = "kaizen.audit.subject"
 PHASE: Final = "kaizen.audit.phase"
 INTENT_ID: Final = "kaizen.audit.intent_id"
 CALLER_ACTION: Final = "kaizen.action"
@@ -52,13 +74,22 @@ GAP_STREAM_ID: Final = "kaizen.audit.gap.stream_id"
 GAP_RANGES: Final = "kaizen.audit.gap.sequences"
 GAP_SINCE: Final = "kaizen.audit.gap.since"
 
+EVENT_STARTED: Final = "kaizen.audit.started"
+EVENT_STOPPED: Final = "kaizen.audit.stopped"
+EVENT_CHECKPOINT: Final = "kaizen.audit.checkpoint"
+EVENT_KEY_ROTATED: Final = "kaizen.audit.key_rotated"
+EVENT_PRUNED: Final = "kaizen.audit.pruned"
+EVENT_ERASED: Final = "kaizen.audit.erased"
+EVENT_ACCESSED: Final = "kaizen.audit.accessed"
 EVENT_GAP: Final = "kaizen.audit.gap"
 EVENT_OTHER: Final = "kaizen.audit.record"
 
 Phase = Literal["intent", "outcome"]
 Result = Literal["success", "failure", "denied"]
 
-_LOG_RECORD_ATTRIBUTES: Final = 6  # logs.proto, LogRecord.attributes
+# Whoever could set these would write another record's identity, place or signature.
+_WRITERS_OWN: Final = frozenset({RECORD_ID, SCHEMA, RESOURCE_HASH})
+_WRITERS_PREFIXES: Final = ("audit.sequence.", "audit.integrity.")
 
 # Kaizen's words for an action: the event and the draft's action that they stand for.
 _ACTIONS: Final = {
@@ -105,33 +136,25 @@ class AuditRecord:
     trace_id: bytes = b""
     span_id: bytes = b""
     observed_ns: int = 0
+    resource_hash: str = ""
 
 
-def encode_record(record: AuditRecord) -> bytes:
-    """Encode a record as an OTLP LogRecord, with the attributes that every record has."""
+def attributes_of(record: AuditRecord) -> dict[str, object]:
+    """Return all attributes of a record but its place, also those that every record has.
+
+    A caller's attribute with a name that is the writer's own is kept under another name.
+    """
     attributes: dict[str, object] = {
         RECORD_ID: record.record_id,
         SCHEMA: SCHEMA_VERSION,
         **defaults_of(record.event_name, record.attributes),
-        **record.attributes,
     }
-    return encode_log_record(
-        time_ns=record.time_ns,
-        observed_ns=record.observed_ns or record.time_ns,
-        attributes=attributes,
-        trace_id=record.trace_id,
-        span_id=record.span_id,
-        event_name=record.event_name,
-    )
-
-
-def encode_place(stream_id: str, sequence: int) -> bytes:
-    """Encode a record's place in its stream.
-
-    The bytes go behind an encoded LogRecord: to append a field is to add to the message
-    (protobuf encoding, "Last One Wins" and repeated fields).
-    """
-    return encode_attributes(_LOG_RECORD_ATTRIBUTES, {STREAM_ID: stream_id, SEQUENCE: sequence})
+    if record.resource_hash:
+        attributes[RESOURCE_HASH] = record.resource_hash
+    for name, value in record.attributes.items():
+        is_ours = name in _WRITERS_OWN or name.startswith(_WRITERS_PREFIXES)
+        attributes[f"kaizen.caller.{name}" if is_ours else name] = value
+    return attributes
 
 
 def defaults_of(event_name: str, attributes: Mapping[str, object]) -> dict[str, object]:

@@ -30,7 +30,7 @@ from tests.unit._spool.spool_kit import (
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Sized
 
     from kaizen_otel._spool.reader import Record
     from kaizen_otel._spool.stream import Stream
@@ -75,7 +75,7 @@ class AcknowledgesFirst(Spool):
 
     def append(
         self,
-        data: bytes,
+        data: Sized,
         *,
         resource: bytes = b"",
         is_reserved: bool = False,

@@ -25,7 +25,7 @@ from kaizen_otel.config import Config
 from kaizen_otel.errors import SpoolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sized
 
 _RESOURCE = encode_resource({"service.name": "victim"})
 _FILE_BYTES_MAX = 60_000
@@ -36,7 +36,7 @@ class AcknowledgesFirst(Spool):
 
     def append(
         self,
-        data: bytes,
+        data: Sized,
         *,
         resource: bytes = b"",
         is_reserved: bool = False,

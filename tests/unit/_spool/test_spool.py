@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 from concurrent.futures import wait
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -23,7 +23,7 @@ from kaizen_otel.testing.memory_filesystem import (
 from tests.unit._spool.spool_kit import ROOT, TurnedClock, append, make_spool, payload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence, Sized
 
 
 def _texts(filesystem: MemoryFilesystem) -> list[bytes]:
@@ -124,27 +124,27 @@ def test_only_the_first_entry_of_a_group_commit_promises_that_all_before_is_dura
     assert [entry.begins_commit for entry in entries] == [True, True, False, False]
 
 
-def test_finish_is_called_in_order_and_knows_the_last_of_a_commit() -> None:
-    calls: list[tuple[bytes, int, bool]] = []
+def test_finish_is_called_in_order_with_whole_commits() -> None:
+    calls: list[tuple[list[Sized], int]] = []
 
-    def finish(data: bytes, *, stream_id: str, sequence: int, is_last: bool) -> bytes:
+    def finish(items: Sequence[Sized], *, stream_id: str, first_sequence: int) -> list[bytes]:
         assert len(stream_id) == 36
-        calls.append((data, sequence, is_last))
-        return data + b"!"
+        calls.append((list(items), first_sequence))
+        return [cast("bytes", item) + b"!" for item in items]
 
     filesystem = MemoryFilesystem()
     spool = make_spool(filesystem, finish=finish)
     for text in (b"a", b"b"):
         spool.append(text).result(5)
-    assert calls == [(b"a", 1, True), (b"b", 2, True)]
+    assert calls == [([b"a"], 1), ([b"b"], 2)]
     assert _texts(filesystem) == [b"a!", b"b!"]
 
 
 def test_a_fault_of_finish_refuses_the_record_and_the_writer_lives_on() -> None:
-    def finish(data: bytes, *, stream_id: str, sequence: int, is_last: bool) -> bytes:
-        if data == b"bad":
+    def finish(items: Sequence[Sized], *, stream_id: str, first_sequence: int) -> list[bytes]:
+        if b"bad" in items:
             raise KeyError("bug")
-        return data
+        return [cast("bytes", item) for item in items]
 
     spool = make_spool(MemoryFilesystem(), finish=finish)
     with pytest.raises(SpoolFailedError, match="a fault of kaizen-otel"):

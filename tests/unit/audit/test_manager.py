@@ -20,7 +20,9 @@ from kaizen_otel._otlp.common import encode_resource
 from kaizen_otel._otlp.decode import plain_attributes
 from kaizen_otel._spool.store import open_or_explain, read_or_make_key
 from kaizen_otel._spool.waiting import Query
+from kaizen_otel.audit import AuditRecord
 from kaizen_otel.audit._stored import read_spool
+from kaizen_otel.audit.chain import Draft, draft_of
 from kaizen_otel.audit_trail import AuditTrailManager, Receipt
 from kaizen_otel.config import AuditConfig, Config, EndpointConfig
 from kaizen_otel.errors import AuditUnavailableError, SpoolFailedError
@@ -30,7 +32,7 @@ from kaizen_otel.testing.memory_filesystem import (
     MemoryFilesystem,
     fail_operation,
 )
-from tests.unit._spool.spool_kit import ROOT, Receiver, TurnedClock, payload
+from tests.unit._spool.spool_kit import ROOT, Receiver, TurnedClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -364,6 +366,11 @@ class TestLevels:
         assert "sync" not in {call.operation for call in later}
 
 
+def _draft(text: str) -> Draft:
+    """A record whose id is the text."""
+    return draft_of(AuditRecord(record_id=text, time_ns=1, event_name=text))
+
+
 class TestFailures:
     """Counted on the spot, said in the trail once that is possible, never silent."""
 
@@ -447,12 +454,12 @@ class TestFailures:
     def test_wait_keeps_the_order_and_is_bounded(self, house: House) -> None:
         """Who comes when too many wait already is held up until there is room."""
         intake = self._intake(house, 3)
-        assert intake.put(payload("r0"), b"").result(5) == 1
+        assert intake.put(_draft("r0"), b"").result(5) == 1
         house.filesystem.fault = fail_operation("write", Fault(error=errno.ENOSPC))
-        first = intake.put(payload("r1"), b"")
+        first = intake.put(_draft("r1"), b"")
         _wait_until(lambda: len(intake._waiting) == 1)
-        futures = [first, intake.put(payload("r2"), b""), intake.put(payload("r3"), b"")]
-        held_up = threading.Thread(target=lambda: futures.append(intake.put(payload("r4"), b"")))
+        futures = [first, intake.put(_draft("r2"), b""), intake.put(_draft("r3"), b"")]
+        held_up = threading.Thread(target=lambda: futures.append(intake.put(_draft("r4"), b"")))
         held_up.start()
         house.filesystem.fault = None
         held_up.join(10)
@@ -465,9 +472,9 @@ class TestFailures:
     def test_shutdown_lets_go_who_is_held_up(self, house: House) -> None:
         intake = self._intake(house, 1)
         house.filesystem.fault = fail_operation("make_directory", Fault())
-        futures = [intake.put(payload("r1"), b"")]
+        futures = [intake.put(_draft("r1"), b"")]
         _wait_until(lambda: len(intake._waiting) == 1)
-        held_up = threading.Thread(target=lambda: futures.append(intake.put(payload("r2"), b"")))
+        held_up = threading.Thread(target=lambda: futures.append(intake.put(_draft("r2"), b"")))
         held_up.start()
         intake.shutdown(1_000)
         held_up.join(10)
@@ -480,7 +487,7 @@ class TestFailures:
     def test_an_exit_does_not_wait_for_a_receiver_that_takes_nothing(self, house: House) -> None:
         house.receiver.refuses = lambda _: UNREACHABLE
         intake = self._intake(house, 1)
-        assert intake.put(payload("r1"), b"").result(5) == 1
+        assert intake.put(_draft("r1"), b"").result(5) == 1
         _wait_until(lambda: intake.status().failing_ns > 0)
         before = SystemClock().monotonic_ns()
         assert not intake.shutdown(30_000, is_hurried=True)
@@ -489,11 +496,11 @@ class TestFailures:
     def test_a_fork_begins_anew(self, house: House) -> None:
         """The hook of a forked child, called here in the same process."""
         intake = self._intake(house, 1)
-        assert intake.put(payload("r1"), b"").result(5) == 1
+        assert intake.put(_draft("r1"), b"").result(5) == 1
         stream_id = intake.status().stream_id
         intake.after_fork()
         assert intake.status().emitted == 0
-        assert intake.put(payload("r2"), b"").result(5) == 1
+        assert intake.put(_draft("r2"), b"").result(5) == 1
         assert intake.status().stream_id != stream_id
         assert intake.shutdown(5_000)
         unused = self._intake(house, 1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from kaizen_otel._spool.segment import Header, encode_entry, encode_header
-from kaizen_otel.audit import AuditRecord, encode_record
+from kaizen_otel.audit import AuditRecord
 from kaizen_otel.audit._stored import Report, read_segment, read_spool, read_stored, read_trail
+from kaizen_otel.audit.chain import draft_of
 from kaizen_otel.testing.memory_filesystem import MemoryFilesystem
 from tests.unit._spool.spool_kit import RESOURCE, ROOT, payload
 
@@ -29,7 +30,7 @@ def _disk(*payloads: bytes, version: int = 1) -> MemoryFilesystem:
 
 
 def _record(record_id: str) -> bytes:
-    return encode_record(AuditRecord(record_id=record_id, time_ns=1, event_name="e"))
+    return bytes(draft_of(AuditRecord(record_id=record_id, time_ns=1, event_name="e")))
 
 
 def _ids(filesystem: MemoryFilesystem, report: Report) -> list[str]:
