@@ -1,0 +1,430 @@
+"""Where the keys of subjects are kept, and how long a process remembers one.
+
+The store holds wrapped keys only; the master key that opens them lies elsewhere.  A process asks
+the store again after a second at the latest, so an erasure by another process ends its use of the
+key as well, and its next record of that person gets a new one.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import posixpath
+import re
+import threading
+import uuid
+import weakref
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from kaizen_otel._edges import at_fork, secret_bytes
+from kaizen_otel._spool.files import NEW_SUFFIX, ensure_directory, remove_if_there, replace_file
+from kaizen_otel._spool.secrets import SecretFile, read_or_make_secret
+from kaizen_otel.audit.subjects import (
+    UNAVAILABLE,
+    SubjectKey,
+    SubjectPseudonyms,
+    name_of,
+    names_key,
+    subject_of_stored,
+    unwrap,
+    wrap,
+)
+from kaizen_otel.errors import ConfigError, SubjectKeyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from kaizen_otel._edges import Clock, Filesystem
+    from kaizen_otel.audit.subjects import Cipher
+
+KEY_BYTES: Final = 32
+LIFETIME_NS: Final = 10**9
+"""How long a process may use a key without asking the store whether it is still there."""
+_REMEMBERED_MAX: Final = 1024
+_DURABLE_MAX: Final = 8192
+_STORED_BYTES_MAX: Final = 4096
+_SUFFIX: Final = ".key"
+_ERASING: Final = ".erasing"
+_LOCK_NAME: Final = "lock"
+_LOCK_TRIES: Final = 500
+_LOCK_WAIT_NS: Final = 10**7
+_NAME: Final = re.compile(r"[0-9a-f-]{1,80}(?:\.erasing)?")
+
+_MASTER_KEY: Final = SecretFile(
+    name="subjects.key",
+    lock_name="subjects.lock",
+    bytes_max=KEY_BYTES,
+    is_whole=lambda found: len(found) == KEY_BYTES,
+    make=lambda: secret_bytes(KEY_BYTES),
+)
+
+
+class SubjectKeys(Protocol):
+    """A store of wrapped keys, for example a table: names and values of at most 4 KiB.
+
+    Every method may raise anything; then the record has no identity, or is refused with
+    ``on_failure=block_action``.  They are called from several threads and processes at once.
+    """
+
+    def load(self, name: str) -> bytes | None:
+        """Return what is stored under a name, durably, or None."""
+        ...
+
+    def store(self, name: str, data: bytes) -> bytes:
+        """Store durably, unless there is something: return what is stored under the name now."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Return when nothing is stored under the name and that is durable."""
+        ...
+
+    def names(self) -> list[str]:
+        """Return all names under which something is stored."""
+        ...
+
+
+class DiskSubjectKeys:
+    """Wrapped keys as files of a directory that processes share (0700, files 0600).
+
+    Raises ``OSError`` for the disk's faults.  A file is overwritten before it is removed as far as
+    the file system does that in place; copies in backups and snapshots are beyond its reach.
+    """
+
+    def __init__(self, directory: str, *, filesystem: Filesystem, clock: Clock) -> None:
+        self._directory = directory
+        self._filesystem = filesystem
+        self._clock = clock
+        self._durable: dict[str, bytes] = {}
+
+    def load(self, name: str) -> bytes | None:
+        """Return a file's bytes; None if there is none or it is overwritten."""
+        try:
+            data = self._filesystem.read(self._path(name), 0, _STORED_BYTES_MAX)
+        except FileNotFoundError:
+            return None
+        if not data.strip(b"\0"):
+            return None
+        if self._durable.get(name) != data:
+            # Another process may have made it a moment ago and not have synced its name yet.
+            self._filesystem.sync_directory(self._directory)
+            self._remember(name, data)
+        return data
+
+    def store(self, name: str, data: bytes) -> bytes:
+        """Make a file durably, unless there is one."""
+        path = self._path(name)
+        with self._locked():
+            there = self.load(name)
+            if there is not None:
+                return there
+            replace_file(self._filesystem, path, data, is_durable=True)
+        self._remember(name, data)
+        return data
+
+    def remove(self, name: str) -> None:
+        """Overwrite and remove a file; also makes durable that it is not there."""
+        path, filesystem = self._path(name), self._filesystem
+        with self._locked():
+            self._durable.pop(name, None)
+            remove_if_there(filesystem, path + NEW_SUFFIX)
+            # Best effort: what counts is that the file goes, or that the lines below raise.
+            with suppress(OSError):
+                filesystem.overwrite(path, bytes(filesystem.size(path)))
+            remove_if_there(filesystem, path)
+            filesystem.sync_directory(self._directory)
+
+    def names(self) -> list[str]:
+        """Return the names of all files."""
+        try:
+            found = self._filesystem.names(self._directory)
+        except FileNotFoundError:
+            return []
+        names = [file.removesuffix(_SUFFIX) for file in found if file.endswith(_SUFFIX)]
+        return [name for name in names if _NAME.fullmatch(name)]
+
+    def _path(self, name: str) -> str:
+        assert _NAME.fullmatch(name), "names are made by this module"
+        return posixpath.join(self._directory, name + _SUFFIX)
+
+    def _remember(self, name: str, data: bytes) -> None:
+        if len(self._durable) >= _DURABLE_MAX:
+            self._durable.clear()
+        self._durable[name] = data
+
+    @contextmanager
+    def _locked(self) -> Generator[None]:
+        filesystem, never = self._filesystem, threading.Event()
+        ensure_directory(filesystem, self._directory)
+        for _ in range(_LOCK_TRIES):
+            lock = filesystem.try_lock(posixpath.join(self._directory, _LOCK_NAME))
+            if lock is not None:
+                try:
+                    yield
+                finally:
+                    filesystem.unlock(lock)
+                return
+            self._clock.wait(never, _LOCK_WAIT_NS)
+        raise TimeoutError(f"another process does not give up {self._directory}/{_LOCK_NAME}")
+
+
+class AesGcm:
+    """AES-256-GCM of the package ``cryptography``, which is loaded here and at the first use."""
+
+    def seal(self, key: bytes, nonce: bytes, data: bytes, associated: bytes) -> bytes:
+        """Encrypt."""
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        return AESGCM(key).encrypt(nonce, data, associated)
+
+    def open(self, key: bytes, nonce: bytes, data: bytes, associated: bytes) -> bytes:
+        """Decrypt; raises ``ValueError`` if anything is not what it was."""
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        try:
+            return AESGCM(key).decrypt(nonce, data, associated)
+        except InvalidTag as error:
+            raise ValueError("not authentic") from error
+
+
+class _Remembered(NamedTuple):
+    subject: SubjectKey
+    until_ns: int
+
+
+class Subjects:
+    """The subjects of one process: finds, makes and erases their keys.
+
+    ``master`` is asked at the first use.  With ``is_encrypting`` records hold their content as
+    ciphertext.  Where a key cannot be had, ``is_strict`` raises ``SubjectKeyError``; else the
+    record's identity is made with a key that is thrown away, and ``warn`` is told.
+    """
+
+    def __init__(
+        self,
+        keys: SubjectKeys,
+        *,
+        master: Callable[[], bytes],
+        clock: Clock,
+        is_encrypting: bool = False,
+        is_strict: bool = False,
+        warn: Callable[[str], None],
+        cipher: Cipher | None = None,
+        random_bytes: Callable[[int], bytes] = secret_bytes,
+    ) -> None:
+        self._keys = keys
+        self._master = master
+        self._clock = clock
+        self._is_strict = is_strict
+        self._warn = warn
+        self._random_bytes = random_bytes
+        self._cipher: Cipher = cipher or AesGcm()
+        self._content_cipher = self._cipher if is_encrypting else None
+        self.forget()
+        _living.add(self)
+
+    @property
+    def cipher(self) -> Cipher:
+        """What encrypts and decrypts."""
+        return self._cipher
+
+    def forget(self) -> None:
+        """Forget all keys; in a forked child the locks are the parent's as well."""
+        self._lock = threading.Lock()
+        self._opened: tuple[bytes, bytes] | None = None
+        self._remembered: dict[str, _Remembered] = {}
+        self._sweep_at_ns = 0
+
+    def pseudonyms(self, user: str, record_id: str) -> SubjectPseudonyms:
+        """Return what makes the pseudonyms of one record of a subject, whose key is made if needed.
+
+        Raises ``SubjectKeyError`` only if strict.
+        """
+        cipher = self._content_cipher
+        try:
+            subject = self._key(user)
+        except Exception as error:
+            # A store of the user's may raise anything.
+            if self._is_strict:
+                raise SubjectKeyError(
+                    f"the key of a subject cannot be had ({_why(error)}), record NOT stored: mend "
+                    "the store that KAIZEN_OTEL_SUBJECT_KEYS names"
+                ) from error
+            self._warn(
+                f"the key of a subject cannot be had ({_why(error)}): audit records are stored "
+                "WITHOUT a recognisable user until the store that KAIZEN_OTEL_SUBJECT_KEYS names "
+                "works again"
+            )
+            subject, cipher = SubjectKey(subject=UNAVAILABLE, key=secret_bytes(KEY_BYTES)), None
+        return SubjectPseudonyms(
+            subject, record_id=record_id, cipher=cipher, random_bytes=self._random_bytes
+        )
+
+    def find(self, user: str) -> SubjectKey | None:
+        """Return a subject's key if there is one; never makes one.
+
+        Raises ``SubjectKeyError`` or what the store raises.
+        """
+        return self._load(self._name(user))
+
+    def pseudonym(self, user: str) -> str | None:
+        """Return what stands for a user in records, or None if they have no key."""
+        subject = self.find(user)
+        if subject is None:
+            return None
+        return SubjectPseudonyms(
+            subject, record_id="", cipher=None, random_bytes=self._random_bytes
+        ).of(user)
+
+    def all(self) -> Iterator[SubjectKey]:
+        """Return all keys that there are; raises ``SubjectKeyError`` or what the store raises."""
+        master, _ = self._secrets()
+        for name in self._keys.names():
+            data = None if name.endswith(_ERASING) else self._keys.load(name)
+            if data is not None:
+                yield unwrap(data, name, master=master, cipher=self._cipher)
+
+    def erase(self, user: str) -> list[str]:
+        """Remove a subject's key, durably; idempotent, may be called while others use it.
+
+        Returns the ids of all subjects whose erasure is done and not in the trail yet: of this
+        one, and of those for which an earlier attempt got no further.  Write a record of each
+        and call ``recorded``.  Raises what the store raises; then call it again.
+        """
+        name = self._name(user)
+        stored = self._keys.load(name)
+        subject = "" if stored is None else subject_of_stored(stored)
+        if subject:
+            # Else nobody could name the subject after a crash between removal and record.
+            self._keys.store(subject + _ERASING, b"the record of this erasure is not written yet\n")
+        self._keys.remove(name)
+        with self._lock:
+            self._remembered.pop(name, None)
+        names = self._keys.names()
+        waiting = {n.removesuffix(_ERASING) for n in names if n.endswith(_ERASING)}
+        if waiting - {subject}:
+            kept = [self._keys.load(n) for n in names if not n.endswith(_ERASING)]
+            waiting -= {subject_of_stored(data) for data in kept if data is not None}
+        return sorted(waiting)
+
+    def recorded(self, subject: str) -> None:
+        """Note that the record of an erasure is durable; raises what the store raises."""
+        self._keys.remove(subject + _ERASING)
+
+    def _key(self, user: str) -> SubjectKey:
+        name = self._name(user)
+        now_ns = self._clock.monotonic_ns()
+        with self._lock:
+            if now_ns >= self._sweep_at_ns:
+                self._sweep(now_ns)
+            found = self._remembered.get(name)
+            if found is not None and now_ns < found.until_ns:
+                return found.subject
+        subject = self._load(name) or self._make(name)
+        with self._lock:
+            if len(self._remembered) >= _REMEMBERED_MAX:
+                self._remembered.clear()
+            # From before the store was asked: its answer is as old as that.
+            self._remembered[name] = _Remembered(subject, now_ns + LIFETIME_NS)
+        return subject
+
+    def _sweep(self, now_ns: int) -> None:
+        """Forget every key that would have to be looked up again: it may be erased."""
+        old = [name for name, found in self._remembered.items() if now_ns >= found.until_ns]
+        for name in old:
+            del self._remembered[name]
+        self._sweep_at_ns = now_ns + LIFETIME_NS
+
+    def _load(self, name: str) -> SubjectKey | None:
+        data = self._keys.load(name)
+        if data is None:
+            return None
+        return unwrap(data, name, master=self._secrets()[0], cipher=self._cipher)
+
+    def _make(self, name: str) -> SubjectKey:
+        master, cipher, random_bytes = self._secrets()[0], self._cipher, self._random_bytes
+        subject = str(uuid.UUID(bytes=random_bytes(16), version=4))
+        made = SubjectKey(subject=subject, key=random_bytes(KEY_BYTES))
+        data = wrap(made, name, master=master, cipher=cipher, random_bytes=random_bytes)
+        there = self._keys.store(name, data)
+        return made if there == data else unwrap(there, name, master=master, cipher=cipher)
+
+    def _name(self, user: str) -> str:
+        return name_of(user, self._secrets()[1])
+
+    def _secrets(self) -> tuple[bytes, bytes]:
+        if self._opened is None:
+            master = self._master()
+            self._opened = (master, names_key(master))
+        return self._opened
+
+
+def master_key(
+    setting: str | None,
+    *,
+    directory: str,
+    keys_directory: str | None,
+    filesystem: Filesystem,
+    clock: Clock,
+) -> bytes:
+    """Return the key under which subjects' keys are wrapped, 32 bytes.
+
+    ``setting`` is the path of a file, or the key itself in base64; without it the key lies in
+    ``subjects.key`` of the spool root ``directory`` and is made once.  Raises ``ConfigError`` if
+    it is no such key or lies beside what it protects (``keys_directory``), ``OSError`` if it
+    cannot be read or made durable.
+    """
+    key = None if setting is None else _decoded(setting.encode())
+    if key is not None:
+        return key
+    path = setting or posixpath.join(directory, _MASTER_KEY.name)
+    if keys_directory is not None:
+        inside = posixpath.join(posixpath.abspath(keys_directory), "")
+        if posixpath.abspath(path).startswith(inside):
+            raise ConfigError(
+                f"the master key {path} would lie in {keys_directory}, beside the keys it "
+                "protects: set KAIZEN_OTEL_SUBJECT_MASTER_KEY or KAIZEN_OTEL_SUBJECT_KEYS to "
+                "another directory"
+            )
+    if setting is None:
+        made = read_or_make_secret(_MASTER_KEY, directory, filesystem=filesystem, clock=clock)
+        # Another process may have made it a moment ago and not have synced its name yet.
+        filesystem.sync_directory(directory)
+        return made
+    found = filesystem.read(path, 0, _STORED_BYTES_MAX)
+    key = found if len(found) == KEY_BYTES else _decoded(found)
+    if key is None:
+        raise ConfigError(
+            "KAIZEN_OTEL_SUBJECT_MASTER_KEY leads to no key of 32 bytes, as it is or in base64: "
+            "make one with `head -c 32 /dev/urandom | base64`"
+        )
+    return key
+
+
+def _decoded(text: bytes) -> bytes | None:
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except (ValueError, binascii.Error):
+        return None
+    return key if len(key) == KEY_BYTES else None
+
+
+def _why(error: Exception) -> str:
+    """Return the cause without its text where that is a foreign one: it may name the user."""
+    if isinstance(error, (SubjectKeyError, ConfigError)):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__
+
+
+_living: weakref.WeakSet[Subjects] = weakref.WeakSet()
+
+
+def _each_after_fork() -> None:
+    for subjects in list(_living):
+        subjects.forget()
+
+
+at_fork(_each_after_fork)
