@@ -25,6 +25,7 @@ TEST_FOLDERS = {
     "export": "tests/export",
     "kaizen": "tests/kaizen",
     "crash": "tests/crash",
+    "trail": "tests/trail",
     "contract": "tests/contract",
     "chart": "tests/chart",
     "collector": "tests/collector",
@@ -33,11 +34,11 @@ TEST_FOLDERS = {
     "audit": "tests/audit",
     "e2e": "tests/e2e",
 }
-LANE_PROCESSOR = ("unit", "property", "export", "kaizen", "crash", "contract", "chart")
+LANE_PROCESSOR = ("unit", "property", "export", "kaizen", "crash", "trail", "contract", "chart")
 LANE_PROGRAMS = ("collector", "backends", "containers", "audit", "e2e")
 
 #: What `make coverage` runs, and the packages for which it has a bar.
-COVERED_BY = ("unit", "property", "export", "crash")
+COVERED_BY = ("unit", "property", "export", "crash", "trail")
 COVERED = ("_otlp", "audit", "_spool", "_export")
 
 #: A skip whose reason starts with this word is right even on a machine that has everything.

@@ -22,10 +22,12 @@ make demo        one real agent run through a real Collector, printed from what 
                  (STACK=full: Jaeger, Prometheus, OpenSearch; MODEL=openai: a real model)
 make test        set up everything, then every check and test; a summary at the end
 make check       format, lint, types, import contracts, limits: seconds
-make unit | property | export | kaizen | crash | contract | chart   no other program
+make unit | property | export | kaizen | crash | trail | contract | chart   no other program
 make collector | backends | containers | audit | e2e                 real programs
 make coverage    branch coverage; at least 95 % where bytes can be lost
 make bench       what observing costs; nothing is asserted
+make bench-audit what one audit record costs, here and elsewhere; nothing is asserted
+make campaign-audit   hours of faults, kills and forgeries; results as JSON in build/campaign
 make docs        the documentation, into build/docs
 make changelog   what the next release's entry will say
 make setup       only the virtual environment
@@ -88,6 +90,17 @@ def _bench() -> int:
     return code
 
 
+def _bench_audit() -> int:
+    command = [tool("python"), "-m", "benchmarks.audit", *shlex.split(os.environ.get("ARGS", ""))]
+    return setup.setup("test") or _call(command)
+
+
+def _campaign_audit() -> int:
+    arguments = shlex.split(os.environ.get("ARGS", "--scale full"))
+    command = [tool("python"), "-m", "tests.campaigns.audit", *arguments]
+    return setup.setup("test") or _call(command)
+
+
 def _docs() -> int:
     return setup.setup("test") or _call(stages.DOCS)
 
@@ -115,6 +128,8 @@ TARGETS: dict[str, Callable[[], int]] = {
     "demo": _demo,
     "test": _test,
     "bench": _bench,
+    "bench-audit": _bench_audit,
+    "campaign-audit": _campaign_audit,
     "check": _check,
     "coverage": _coverage,
     "docs": _docs,
