@@ -1,0 +1,275 @@
+# ruff: noqa: INP001, E402, S603 - a script that starts itself
+"""What one audit record costs and what it is worth, beside the stores one could use instead.
+
+    python benchmarks/audit.py [--quick] [--json] [--rounds N] [--directory DIR] [--judge]
+                               [--only TEXT]
+
+Every store gets the same facts, one measurement is one process, the stores take turns, and the
+figures are medians over the rounds.  With one producer, blocks of records take turns with blocks
+of the bare system calls on the same disk: *x disk* is the ratio of the two p95.  CPU is that of
+the whole process until everything is delivered.  *loop lag* is how much the p99 of a heartbeat of
+1 ms grows when the loop's tasks write records.  *killed* writes records, is killed with SIGKILL
+and then looked at; *power cut* counts records that were acknowledged before any sync.
+
+Nothing is asserted, except with ``--judge``: then the exit code says if the goals are met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.audit_bench.contenders import CONTENDERS, Raw, StockSdk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benchmarks.audit_bench.contenders import Contender
+
+_WORKER: Final = "benchmarks.audit_bench.worker"
+_SINK: Final = "benchmarks.audit_bench.sink"
+_TIMEOUT_S: Final = 300
+_KILL_AFTER_S: Final = 0.7
+_SETTLE_S: Final = 0.3
+_COLUMNS: Final = (
+    ("p50 us", "p50", 9, 0), ("p95 us", "p95", 9, 0), ("p99 us", "p99", 9, 0),
+    ("x disk", "ratio", 7, 2), ("records/s", "records_per_s", 10, 0), ("CPU us", "cpu_us", 8, 1),
+    ("loop lag ms", "lag_ms", 12, 2),
+)  # fmt: skip
+
+Row = dict[str, Any]
+
+
+class Bench:
+    """Runs workers against one sink."""
+
+    def __init__(self, sink: str, directory: Path, scale: float) -> None:
+        self._sink = sink
+        self._directory = directory
+        self._scale = scale
+        self._size = 0
+        self._size = self.run("", "sample")["size"]
+
+    @property
+    def size(self) -> int:
+        """Bytes that one stored record of ours takes."""
+        return self._size
+
+    def run(self, name: str, mode: str) -> Row:
+        """Run one measurement; ``delivered`` is what came to the sink of it."""
+        with self._folder() as folder:
+            before = self._count()
+            done = subprocess.run(
+                self._command(name, mode, folder),
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                check=True,
+                timeout=_TIMEOUT_S,
+            )
+            row: Row = json.loads(done.stdout.splitlines()[-1])
+            row["delivered"] = self._count() - before
+        if "raw_p95" in row:
+            row["ratio"] = row["p95"] / row["raw_p95"]
+        if "lag_p99" in row:
+            row["lag_ms"] = (row["lag_p99"] - row["quiet_p99"]) / 1000
+        return row
+
+    def kill(self, contender: type[Contender]) -> tuple[int, int]:
+        """Kill a writing process; how many records it had acknowledged, how many are missing."""
+        with self._folder() as folder:
+            before = self._count()
+            process = subprocess.Popen(
+                self._command(contender.name, "kill", folder), cwd=ROOT, stdout=subprocess.PIPE
+            )
+            assert process.stdout is not None
+            acknowledged = len(process.stdout.read(1))
+            time.sleep(_KILL_AFTER_S)
+            process.kill()
+            acknowledged += len(process.stdout.read())
+            process.wait()
+            time.sleep(_SETTLE_S)
+            is_sent = contender is StockSdk
+            found = self._count() - before if is_sent else contender.stored(folder)
+            if contender is Raw:
+                found //= self._size
+        return acknowledged, max(0, acknowledged - found)
+
+    def _command(self, name: str, mode: str, folder: Path) -> list[str]:
+        place = [self._sink, str(folder), str(self._size), str(self._scale)]
+        return [sys.executable, "-m", _WORKER, name, mode, *place]
+
+    @contextlib.contextmanager
+    def _folder(self) -> Iterator[Path]:
+        folder = Path(tempfile.mkdtemp(dir=self._directory))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _count(self) -> int:
+        with urllib.request.urlopen(self._sink, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+            return int(answer.read())
+
+
+@contextlib.contextmanager
+def running_sink() -> Iterator[str]:
+    """Start the receiver; its URL."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", _SINK], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    try:
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+def median_row(rows: list[Row]) -> Row:
+    """The medians of the figures, and the last of everything else."""
+    result = dict(rows[-1])
+    for name, value in rows[-1].items():
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            result[name] = statistics.median(row[name] for row in rows)
+    return result
+
+
+def measure(bench: Bench, rounds: int, only: str) -> list[Row]:
+    """All contenders in all modes, taking turns."""
+    chosen = [contender for contender in CONTENDERS if only.lower() in contender.name.lower()]
+    cases = [(contender, mode) for contender in chosen for mode in contender.modes]
+    found: dict[tuple[str, str], list[Row]] = {(c.name, mode): [] for c, mode in cases}
+    kills: dict[str, tuple[int, int]] = {}
+    for turn in range(rounds):
+        for contender, mode in cases:
+            _progress(f"round {turn + 1} of {rounds}: {contender.name}, {mode}")
+            found[contender.name, mode].append(bench.run(contender.name, mode))
+        for contender in chosen:
+            _progress(f"round {turn + 1} of {rounds}: {contender.name}, killed")
+            acknowledged, missing = kills.get(contender.name, (0, 0))
+            more = bench.kill(contender)
+            kills[contender.name] = acknowledged + more[0], missing + more[1]
+    _progress("")
+    table: list[Row] = []
+    for contender, mode in cases:
+        row: Row = {"name": contender.name, "mode": mode, "acknowledged": contender.acknowledged}
+        row |= median_row(found[contender.name, mode])
+        if mode == "one":
+            row["killed_acknowledged"], row["killed_lost"] = kills[contender.name]
+        row["undelivered"] = row["count"] - row["delivered"] if contender is StockSdk else 0
+        table.append(row)
+    return table
+
+
+def lines_of(table: list[Row]) -> Iterator[str]:
+    """The table as text."""
+    head = "".join(f"{title:>{width}}" for title, _, width, _ in _COLUMNS)
+    yield (
+        f"{'store':26}{'producers':11}{head}  {'acknowledged when':18}{'killed: lost':14}"
+        f"{'power cut: lost':16}{'chain':19}notes"
+    )
+    last = ""
+    for row in table:
+        figures = "".join(
+            f"{row[key]:>{width}.{digits}f}" if key in row else f"{'':>{width}}"
+            for _, key, width, digits in _COLUMNS
+        )
+        line = f"{row['name'] if row['name'] != last else '':26}{row['mode']:11}{figures}  "
+        if row["name"] != last:
+            killed = f"{row['killed_lost']:.0f} of {row['killed_acknowledged']:.0f}"
+            line += f"{row['acknowledged']:18}{killed:14}{row['unsynced']:16}{row['chained']:19}"
+        else:
+            line += " " * 67
+        yield (line + notes_of(row)).rstrip()
+        last = row["name"]
+
+
+def notes_of(row: Row) -> str:
+    """What else happened."""
+    notes: list[str] = []
+    if row["refused"]:
+        notes.append(f"{row['refused']:.0f} of {row['count']:.0f} refused")
+    if row["verified"]:
+        notes.append(f"its own verification {row['verified']}")
+    if row["undelivered"]:
+        notes.append(f"{row['undelivered']:.0f} of {row['count']:.0f} never delivered")
+    return ", ".join(notes)
+
+
+def goals_of(table: list[Row]) -> list[tuple[str, float, float, bool]]:
+    """Name, figure, bound and whether it is met, for each goal that was measured."""
+    cases = {(row["name"], row["mode"]): row for row in table}
+    name = "kaizen-otel durable"
+    wanted = (
+        ("one producer, p95 as a multiple of append + fdatasync", "one", "ratio", 2.5, False),
+        ("64 threads, records/s", "threads:64", "records_per_s", 20_000, True),
+        ("64 tasks, records/s", "tasks:64", "records_per_s", 20_000, True),
+        ("64 tasks at full speed, loop lag p99 over none, ms", "tasks:64", "lag_ms", 2.0, False),
+        ("64 tasks, 2,000 records/s, loop lag p99, ms", "paced:64", "lag_ms", 2.0, False),
+    )
+    return [
+        (title, figure, bound, figure >= bound if more else figure <= bound)
+        for title, mode, key, bound, more in wanted
+        if (name, mode) in cases
+        for figure in [float(cases[name, mode][key])]
+    ]
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[K{text}")
+        sys.stderr.flush()
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer records and rounds")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    parser.add_argument("--rounds", type=int, help="default 5, with --quick 2")
+    parser.add_argument("--directory", type=Path, default=ROOT / "build", help="on which disk")
+    parser.add_argument("--judge", action="store_true", help="exit with 1 if a goal is missed")
+    parser.add_argument("--only", default="", help="only stores whose name contains this")
+    asked = parser.parse_args()
+    asked.directory.mkdir(exist_ok=True)
+    rounds = asked.rounds or (2 if asked.quick else 5)
+    with running_sink() as sink:
+        bench = Bench(sink, asked.directory, 0.25 if asked.quick else 1.0)
+        table = measure(bench, rounds, asked.only)
+    goals = goals_of(table)
+    write = sys.stdout.write
+    if asked.json:
+        names = ("goal", "figure", "bound", "met")
+        goal_rows = [dict(zip(names, goal, strict=True)) for goal in goals]
+        write(json.dumps({"record_bytes": bench.size, "table": table, "goals": goal_rows}) + "\n")
+    else:
+        machine = f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
+        write(f"Python {platform.python_version()}, {machine}; medians of {rounds} rounds; ")
+        write(f"a record is {bench.size} bytes on the disk\n")
+        for line in lines_of(table):
+            write(f"{line}\n")
+        for title, figure, bound, is_met in goals:
+            write(f"goal {'met   ' if is_met else 'MISSED'} {title}: {figure:,.2f} ({bound:,g})\n")
+    return int(asked.judge and not all(goal[3] for goal in goals))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
