@@ -12,10 +12,11 @@ import re
 import stat
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from kaizen_otel._spool.secrets import SecretFile, read_or_make_secret
+from kaizen_otel._spool.secrets import SecretFile, read_or_make_secret, read_regular
 from kaizen_otel.audit.signatures import (
     PUBLIC_KEY_BYTES,
     SIGNATURE_BYTES,
+    decode_base64,
     encode_base64,
     key_id_of,
     verify_signature,
@@ -36,10 +37,13 @@ __all__ = [
     "SIGNATURE_BYTES",
     "Ed25519Signer",
     "Signer",
+    "is_key_text",
     "key_id_of",
     "own_key_path",
+    "public_key_from",
     "signer_from",
     "signer_from_file",
+    "signer_named",
     "signer_or_explain",
     "verify_signature",
 ]
@@ -144,13 +148,26 @@ def signer_from(
     """
     if setting is None or not setting.strip():
         return _own_signer(directory, filesystem=filesystem, clock=clock, warn=warn, say=say)
-    if setting.lstrip().startswith(_PEM_BEGIN):
-        # Files of variables often hold one line per variable.
-        text = setting if "\n" in setting.strip() else setting.replace("\\n", "\n")
-        return Ed25519Signer.from_pem(
-            text.encode(errors="replace"), source=f"the text in {SETTING}"
-        )
-    return signer_from_file(setting.strip(), filesystem=filesystem, warn=warn)
+    return signer_named(setting, filesystem=filesystem, warn=warn)
+
+
+def signer_named(
+    setting: str, *, filesystem: Filesystem, warn: Callable[[str], None]
+) -> Ed25519Signer:
+    """Return the signer that a value of KAIZEN_OTEL_SIGNING_KEY means.
+
+    Raises ``ConfigError`` if it cannot be used.
+    """
+    if not is_key_text(setting):
+        return signer_from_file(setting.strip(), filesystem=filesystem, warn=warn)
+    # Files of variables often hold one line per variable.
+    text = setting if "\n" in setting.strip() else setting.replace("\\n", "\n")
+    return Ed25519Signer.from_pem(text.encode(errors="replace"), source=f"the text in {SETTING}")
+
+
+def is_key_text(setting: str) -> bool:
+    """Whether a value of KAIZEN_OTEL_SIGNING_KEY is the key itself and no path."""
+    return setting.lstrip().startswith(_PEM_BEGIN)
 
 
 def signer_or_explain(
@@ -193,13 +210,9 @@ def signer_from_file(
     path: str, *, filesystem: Filesystem, warn: Callable[[str], None]
 ) -> Ed25519Signer:
     """Read a key file.  Raises ``ConfigError``, also if it cannot be read."""
-    named = _named(path)
+    named = _named(path, filesystem)
     try:
-        mode = filesystem.mode(path)
-        # A pipe or a device would be waited for, for ever.
-        if not stat.S_ISREG(mode):
-            raise ConfigError(f"{named} is no file: set {SETTING} to the path of a PEM file")
-        data = filesystem.read(path, 0, _KEY_BYTES_MAX)
+        data, mode = read_regular(filesystem, path, bytes_max=_KEY_BYTES_MAX)
     except (OSError, ValueError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
         raise ConfigError(
@@ -213,6 +226,38 @@ def signer_from_file(
             "can sign audit records as this agent: chmod 600"
         )
     return signer
+
+
+def public_key_from(data: bytes, *, source: str) -> bytes:
+    """Read a public key: PEM, an ``ssh-ed25519`` line, or 32 bytes in base64.
+
+    Raises ``ConfigError`` that names ``source``; a private key is refused, because whoever
+    verifies must not have it.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization as pem
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    raw = decode_base64(data.decode("ascii", "replace").strip(), PUBLIC_KEY_BYTES)
+    if raw is not None:
+        return raw
+    if b"PRIVATE KEY-----" in data:
+        raise ConfigError(
+            f"{source} is a private key, which no verifier should have: give the public one, which "
+            "`kaizen-otel audit keys show FILE --public` prints"
+        )
+    is_openssh = data.lstrip().startswith(b"ssh-")
+    load = pem.load_ssh_public_key if is_openssh else pem.load_pem_public_key
+    try:
+        key = cast("object", load(data.strip()))
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PublicKey):
+        raise ConfigError(
+            f"{source} is no Ed25519 public key: give PEM, an ssh-ed25519 line or base64, as "
+            "`kaizen-otel audit keys show` prints it"
+        )
+    return key.public_bytes_raw()
 
 
 def _own_signer(
@@ -247,10 +292,19 @@ _OWN_KEY: Final = SecretFile(
 )
 
 
-def _named(path: str) -> str:
-    if _MAYBE_A_KEY.fullmatch(path):
-        return f"the file that {SETTING} names (not shown: it looks like a key without PEM lines)"
-    return f"the key file {path}"
+def _named(path: str, filesystem: Filesystem) -> str:
+    folder = posixpath.dirname(path)
+    if not _MAYBE_A_KEY.fullmatch(path) or (len(folder) > 1 and _is_there(filesystem, folder)):
+        return f"the key file {path}"
+    return f"the file that {SETTING} names (not shown: it looks like a key without PEM lines)"
+
+
+def _is_there(filesystem: Filesystem, path: str) -> bool:
+    try:
+        filesystem.mode(path)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _private_key(data: bytes, source: str) -> Ed25519PrivateKey:

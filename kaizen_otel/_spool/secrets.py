@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import posixpath
+import stat
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -30,6 +32,21 @@ class SecretFile:
     bytes_max: int
     is_whole: Callable[[bytes], bool]
     make: Callable[[], bytes]
+
+
+def read_regular(filesystem: Filesystem, path: str, *, bytes_max: int) -> tuple[bytes, int]:
+    """Return what a file that the user named holds, and its mode.
+
+    Raises ``OSError``, also for what is no file: a pipe or a device could be waited for, for ever;
+    and for a file that holds more than ``bytes_max``.
+    """
+    mode = filesystem.mode(path)
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is no regular file", path)
+    data = filesystem.read(path, 0, bytes_max + 1)
+    if len(data) > bytes_max:
+        raise OSError(errno.EFBIG, f"it is larger than {bytes_max} bytes", path)
+    return data, mode
 
 
 def read_secret(secret: SecretFile, directory: str, *, filesystem: Filesystem) -> bytes:
