@@ -13,6 +13,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
 from kaizen_otel import semconv
+from kaizen_otel._otlp import common
 from kaizen_otel._otlp.traces import encode_span
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from kaizen_otel._redaction import Redactor
     from kaizen_otel.config import SpanLimits
 
+_TEXT_MAX: Final = 4096
 _SAMPLED: Final = 0x01
 # Bits 8 and 9 of Span.flags say whether the parent is remote (trace.proto, SpanFlags).
 _HAS_IS_REMOTE: Final = 0x100
@@ -279,12 +281,8 @@ class Span(trace.Span):
 
 
 def safe_text(value: object) -> str:
-    """``str(value)``, or its type's name where that raises; at most 4,096 characters."""
-    try:
-        text = str(value)
-    except Exception:  # noqa: BLE001 - a hostile __str__ must not hurt the host
-        text = f"<{type(value).__qualname__}>"
-    return text[:4096]
+    """Return a value's text for an attribute: at most 4,096 characters, whatever it raises."""
+    return common.safe_text(value)[:_TEXT_MAX]
 
 
 class Sampler:

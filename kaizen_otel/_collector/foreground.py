@@ -65,7 +65,7 @@ def run_foreground(
     previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         process.start()
-        ready(_running(process, binary, folders))
+        ready(_running(process, binary, _used(folders, configs)))
         code = process.wait(stopped)
         if code is not None:
             raise SetupError(
@@ -93,6 +93,16 @@ def _running(process: CollectorProcess, binary: Obtained, folders: Mapping[str, 
         folders=folders,
         log_path=process.log_path,
     )
+
+
+def _used(folders: Mapping[str, str], configs: Sequence[Path]) -> dict[str, str]:
+    """Return the folders that the configs name: the others would only mislead."""
+    texts = [config.read_text() for config in configs]
+    return {
+        name: folder
+        for name, folder in folders.items()
+        if any(f"${{env:{name}:" in text for text in texts)
+    }
 
 
 def _log_path(state: Path) -> Path:

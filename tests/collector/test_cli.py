@@ -59,6 +59,8 @@ def test_run_serves_until_it_is_interrupted(dev_binary: Path, tmp_path: Path) ->
         assert process.stdout is not None
         running = json.loads(process.stdout.readline())
         assert running["binary"]["source"] == "environment"
+        # Only what the config uses: another folder would be looked into in vain.
+        assert list(running["folders"]) == ["KAIZEN_OTEL_DATA_DIR"]
         assert Sender(int(running["endpoints"]["audit"].rpartition(":")[2])).record("done")
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) == 0
