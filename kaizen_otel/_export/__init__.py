@@ -17,10 +17,18 @@ SIGNALS: tuple[Signal, ...] = ("traces", "metrics", "logs")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    """The server took the request, except ``rejected_count`` of its items (partial success)."""
+    """The server took the request, except ``rejected_count`` of its items (partial success).
+
+    ``is_otlp`` is False if the answer was a success in HTTP's words only: its body is no OTLP
+    message, so a proxy or another program may have said it.  ``is_reconnected`` is True if the
+    kept-alive connection turned out to be dead and the request went over a new one: the server
+    may have been restarted since its last answer.
+    """
 
     rejected_count: int = 0
     message: str = ""
+    is_otlp: bool = True
+    is_reconnected: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from kaizen_otel._otlp.response import (
     MESSAGE_LENGTH_MAX,
     RETRY_AFTER_MS_MAX,
     parse_partial_success,
+    parse_status_code,
     parse_status_message,
 )
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from kaizen_otel._export import Outcome
 
 _TEXT_LENGTH_MAX: Final = 200
+_INTERNAL: Final = 13  # google.rpc.Code
 _RETRYABLE: Final = {429: "throttled", 502: "unavailable", 503: "unavailable", 504: "unavailable"}
 _REJECTED: Final = {
     401: ("unauthenticated", "set OTEL_EXPORTER_OTLP_HEADERS to the credentials it wants"),
@@ -84,8 +86,12 @@ def classify(place: Place, answer: Answer, *, time_ns: int) -> Outcome:
             reason, advice = _REJECTED[413]
         case _ if status in _REJECTED:
             reason, advice = _REJECTED[status]
-        case 4:
+        case 4 if status == HTTPStatus.BAD_REQUEST:
             reason, advice = "bad_request", "is {setting} an OTLP receiver?"
+        case 4:
+            reason, advice = "refused", "is {setting} an OTLP receiver?"
+        case 5 if _says_internal(answer):
+            reason, advice = "internal", "look into the server's own log"
         case _:
             reason, advice = "server_error", "look into the server's own log"
     advice = advice.format(setting=place.setting)
@@ -94,6 +100,8 @@ def classify(place: Place, answer: Answer, *, time_ns: int) -> Outcome:
 
 def _success(place: Place, answer: Answer) -> Outcome:
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind.startswith("text/") and kind != "text/html" and answer.body:
+        return Delivered(is_otlp=False, message=f"the body of the answer is not OTLP ({kind})")
     if kind == "text/html":
         return Rejected(
             reason="wrong_protocol",
@@ -106,7 +114,7 @@ def _success(place: Place, answer: Answer) -> Outcome:
         else:
             rejected_count, message = parse_partial_success(answer.body)
     except ValueError as error:
-        return Delivered(message=f"the body of the answer is not OTLP ({error})")
+        return Delivered(is_otlp=False, message=f"the body of the answer is not OTLP ({error})")
     return Delivered(rejected_count=rejected_count, message=message)
 
 
@@ -142,6 +150,20 @@ def retry_after_ms(value: str, *, time_ns: int) -> int | None:
     except (ValueError, OverflowError):
         return None
     return min(max(delay_ms, 0), RETRY_AFTER_MS_MAX)
+
+
+def _says_internal(answer: Answer) -> bool:
+    """Whether the body is a ``google.rpc.Status`` that says INTERNAL.
+
+    The Collector answers so if a part of its pipeline calls the request's fault permanent; what
+    may pass is 503.
+    """
+    if "protobuf" not in answer.headers.get("content-type", ""):
+        return False
+    try:
+        return parse_status_code(answer.body) == _INTERNAL
+    except ValueError:
+        return False
 
 
 def _text(answer: Answer) -> str:

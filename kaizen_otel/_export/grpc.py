@@ -125,7 +125,7 @@ class GrpcTransport:
         try:
             rejected_count, message = parse_partial_success(response)
         except ValueError as error:
-            return Delivered(message=f"the answer is not OTLP ({error})")
+            return Delivered(is_otlp=False, message=f"the answer is not OTLP ({error})")
         return Delivered(rejected_count=rejected_count, message=message)
 
     def close(self) -> None:
@@ -223,6 +223,7 @@ _REJECTED: Final = {
         "it takes no {signal}; correct {setting} or set OTEL_{upper}_EXPORTER=none",
     ),
     "INVALID_ARGUMENT": ("bad_request", "is {setting} an OTLP receiver?"),
+    "INTERNAL": ("internal", "look into the server's own log"),
 }
 
 

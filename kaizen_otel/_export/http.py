@@ -11,10 +11,11 @@ import os
 import socket
 import ssl
 import zlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
-from kaizen_otel._export import Rejected, Retryable
+from kaizen_otel._export import Delivered, Rejected, Retryable
 from kaizen_otel._export.answers import Answer, Place, classify
 from kaizen_otel._export.stream import DeadlineStream, connect, timeout_s
 from kaizen_otel.errors import ConfigError
@@ -98,6 +99,8 @@ class HttpTransport:
             if outcome is None:
                 self.close()
                 outcome = self._attempt(body, deadline_ns, is_kept_alive=False)
+                if isinstance(outcome, Delivered):
+                    outcome = replace(outcome, is_reconnected=True)
             assert outcome is not None
         except BaseException:
             self.close()

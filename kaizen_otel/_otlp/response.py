@@ -53,6 +53,18 @@ def parse_status_message(body: bytes) -> str:
     return message
 
 
+def parse_status_code(body: bytes) -> int:
+    """Return the ``google.rpc.Code`` of a ``google.rpc.Status``; 0 (OK) if there is none.
+
+    Raises ``ValueError`` if the body is not a message.
+    """
+    code = 0
+    for field, wire_type, value in iter_fields(body):
+        if field == 1 and wire_type == VARINT and isinstance(value, int):
+            code = value
+    return code
+
+
 def parse_retry_info_ms(status: bytes) -> int | None:
     """Return the delay of the RetryInfo in a ``google.rpc.Status``, None if it holds none.
 

@@ -14,6 +14,7 @@ Directory
         lock                             flock: held while the process lives
         00000001.segment ...             never written again once rolled or failed
         cursor                           how far it was delivered; losing it costs duplicates
+        reconciled                       how far it was found in the trail, if anyone has looked
       quarantine/<stream id>-<n>.segment records that the receiver never takes, one per file
       .<stream id>/                      being made; no stream yet
 
@@ -78,8 +79,13 @@ an error on closing                 nothing: all that was acknowledged is synced
 
 Durable is not delivered: a record is delivered when the receiver answered 2xx and rejected
 nothing.  A receiver may still lose what it had not synced, so delivered segments stay for 15
-minutes, and the last minute before a connection failed is sent again once the receiver is back.
-Not covered: a receiver's machine that loses power and is back while nothing is sent to it.
+minutes (one minute if they were found in the trail), and what was delivered in the last minute
+before the last answer on a connection is sent again when that connection is gone, also if it was
+idle: 45 s after the last delivery one empty request asks for a sign of life on it.
+Not covered, and found by reconciling only: the receiver's machine loses power within about 35 s
+after the last delivery of a process that ended in order and is back before the next process
+sends to it; a proxy that keeps our connection while the machine behind it restarts; gRPC, which
+makes new connections by itself; a receiver whose disk needs more than a minute to write back.
 With ``durability=none`` nothing is synced: records survive the process, not the machine.
 
 Proven by ``tests/crash``: every call fails, the machine stops before every call, faults in any

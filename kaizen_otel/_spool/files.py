@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 LOCK_NAME: Final = "lock"
 CURSOR_NAME: Final = "cursor"
+RECONCILED_NAME: Final = "reconciled"
 QUARANTINE_NAME: Final = "quarantine"
 SEGMENT_SUFFIX: Final = ".segment"
 NEW_SUFFIX: Final = ".new"

@@ -1,7 +1,7 @@
-"""Streams that dead processes left in the spool root, and what is set aside for good.
+"""Streams that dead processes left in the spool root.
 
 A stream whose lock is free belongs to nobody: the next process ships what is left in it and
-removes it.  A record that the receiver never takes goes to a file of its own in ``quarantine``.
+removes it.
 """
 
 from __future__ import annotations
@@ -12,22 +12,17 @@ from typing import TYPE_CHECKING, Final
 
 from kaizen_otel._spool.files import (
     LOCK_NAME,
-    QUARANTINE_NAME,
-    SEGMENT_SUFFIX,
-    ensure_directory,
     is_uuid,
     remove_directory_if_there,
-    replace_file,
     stream_ids,
 )
-from kaizen_otel._spool.segment import Header, SegmentFormatError, encode_entry, encode_header
+from kaizen_otel._spool.segment import SegmentFormatError
 from kaizen_otel._spool.stream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kaizen_otel._edges import Clock, Filesystem
-    from kaizen_otel._spool.reader import Record
 
 _HIDDEN_AGE_MS: Final = 3_600_000
 ADOPTED_MAX: Final = 64
@@ -136,25 +131,3 @@ class Orphans:
                 if age_ms > _HIDDEN_AGE_MS:
                     path = posixpath.join(self._root, name)
                     remove_directory_if_there(self._filesystem, path, (LOCK_NAME,))
-
-
-def quarantine(
-    record: Record, stream_id: str, *, root: str, filesystem: Filesystem, now_ns: int
-) -> str:
-    """Keep a record that no receiver takes in a durable file of its own; return its path.
-
-    The file is a segment with one entry.  Raises ``OSError``.
-    """
-    directory = posixpath.join(root, QUARANTINE_NAME)
-    ensure_directory(filesystem, directory)
-    path = posixpath.join(directory, f"{stream_id}-{record.sequence}{SEGMENT_SUFFIX}")
-    header = Header(
-        stream_id=uuid.UUID(stream_id).bytes,
-        segment_number=0,
-        first_sequence=record.sequence,
-        created_ns=now_ns,
-        resource=record.resource,
-    )
-    entry = encode_entry(record.payload, sequence=record.sequence)
-    replace_file(filesystem, path, encode_header(header) + entry, is_durable=True)
-    return path

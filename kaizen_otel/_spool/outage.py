@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kaizen_otel._export.retry import next_delay_ms
@@ -25,6 +26,17 @@ _RETRY_AFTER_MS_MAX: Final = 60_000
 CONNECTION_FAILED: Final = frozenset({"unreachable", "timeout"})
 # These pass by themselves; the operator hears of them when they last.
 _TRANSIENT: Final = CONNECTION_FAILED | {"unavailable", "throttled"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShipperStatus:
+    """How delivery stands.  ``failing_ns`` is 0 while the receiver takes records."""
+
+    delivered: int
+    quarantined: int
+    adopted_streams: int
+    failing_ns: int
+    failure: str
 
 
 class Outage:
@@ -53,6 +65,7 @@ class Outage:
         self._since_ns: int | None = None
         self._has_warned_absent = False
         self._warned_at_ns: dict[str, int] = {}
+        self._answered_at_ns = 0
         self._disconnected_at_ns: int | None = None
         self._replayed_at_ns: int | None = None
 
@@ -63,7 +76,11 @@ class Outage:
 
     @property
     def replay_since_ns(self) -> int | None:
-        """Time of the Unix epoch at which a connection failed that is not made good for yet."""
+        """When the receiver last answered on a connection that failed; None if that is made good.
+
+        A time of the Unix epoch; 0 if it never answered this process.  The receiver's machine may
+        have lost power at any moment since, however late that was noticed.
+        """
         return self._disconnected_at_ns
 
     def fail(self, reason: str, message: str, retry_after_ms: int = 0) -> None:
@@ -72,8 +89,8 @@ class Outage:
         if self._since_ns is None:
             self._since_ns = now_ns
         self.failure = f"{reason}: {message}"
-        if reason in CONNECTION_FAILED and self._disconnected_at_ns is None:
-            self._disconnected_at_ns = self._clock.time_ns()
+        if reason in CONNECTION_FAILED:
+            self.disconnect()
         self._attempt += 1
         delay_ms = next_delay_ms(
             self._attempt,
@@ -87,8 +104,14 @@ class Outage:
         self.retry_at_ns = now_ns + delay_ms * _MILLISECOND_NS
         self._tell(reason, now_ns - self._since_ns)
 
+    def disconnect(self) -> None:
+        """Note that the connection on which the receiver last answered is gone."""
+        if self._disconnected_at_ns is None:
+            self._disconnected_at_ns = self._answered_at_ns
+
     def recover(self) -> None:
         """Note that a request was taken."""
+        self._answered_at_ns = self._clock.time_ns()
         self._attempt = 0
         self.retry_at_ns = 0
         self.failure = ""

@@ -7,8 +7,10 @@ time and reads no further than what is durable.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from kaizen_otel._otlp.common import encode_request
 from kaizen_otel._spool.segment import (
     Damage,
     NewerFormatError,
@@ -49,7 +51,8 @@ class SegmentFile:
     """One segment file as far as it may be read.
 
     ``size`` counts readable (durable) bytes; a sealed segment gets no more of them.  ``resources``
-    maps the indices of this segment to encoded Resource messages.
+    maps the indices of this segment to encoded Resource messages.  ``first_sequence`` is 0 until
+    the header was read.
     """
 
     number: int
@@ -58,6 +61,7 @@ class SegmentFile:
     sealed: bool = False
     resources: dict[int, bytes] = field(default_factory=dict[int, bytes])
     delivered_at_ns: int | None = None
+    first_sequence: int = 0
 
 
 class SegmentReader:
@@ -140,4 +144,13 @@ class SegmentReader:
         except SegmentFormatError:
             return 0
         segment.resources[0] = header.resource
+        segment.first_sequence = header.first_sequence
         return end
+
+
+def encode_batch(records: list[Record], scope: bytes) -> bytes:
+    """Encode one export request; records keep their order, each under its own Resource."""
+    return encode_request(
+        (resource, scope, "", [record.payload for record in group])
+        for resource, group in groupby(records, key=lambda record: record.resource)
+    )

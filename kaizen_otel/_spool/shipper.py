@@ -4,26 +4,30 @@ A record counts as delivered when the receiver answered 2xx and rejected nothing
 else is tried again for ever, with two exceptions: a request that is refused as malformed or too
 large is sent again in halves, and a single record that is still refused while the receiver
 takes other requests is set aside in a file (quarantine) with a gap record in its place.
+
+A receiver syncs nothing before it answers, so its machine may lose power and with it what it had
+taken in the last half minute.  The connection does not survive that: when a new one has to be
+made, the last minute before the last answer is delivered again.  So that it is noticed in time,
+one empty request goes out when nothing was sent for 45 s.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
-from concurrent.futures import Future
-from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Final, assert_never
 
 from kaizen_otel._export import Delivered, Rejected, Retryable
-from kaizen_otel._otlp.common import encode_request
-from kaizen_otel._spool.orphans import Orphans, quarantine
-from kaizen_otel._spool.outage import CONNECTION_FAILED, Outage
+from kaizen_otel._spool.orphans import Orphans
+from kaizen_otel._spool.outage import CONNECTION_FAILED, Outage, ShipperStatus
+from kaizen_otel._spool.reader import encode_batch
+from kaizen_otel._spool.refusals import MALFORMED, Refusals
 from kaizen_otel._spool.segment import Gap
 from kaizen_otel._spool.stream import REPLAY_NS
+from kaizen_otel._spool.waiting import Deliveries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from kaizen_otel._edges import Clock, Filesystem
     from kaizen_otel._export import Outcome, Transport
@@ -39,22 +43,9 @@ _ADOPT_INTERVAL_NS: Final = 30 * _SECOND_NS
 _RETIRE_INTERVAL_NS: Final = 10 * _SECOND_NS
 _CURSOR_INTERVAL_NS: Final = _SECOND_NS // 5
 _MILLISECOND_NS: Final = 10**6
-
-# A 2xx whose body nobody understands: a proxy or another program may have said it, and what it
-# got would be lost.  Telemetry may take it for a yes; the HTTP transport says so in these words.
-_NOT_OTLP: Final = "the body of the answer is not OTLP"
-_MALFORMED: Final = frozenset({"bad_request", "too_large"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShipperStatus:
-    """How delivery stands.  ``failing_ns`` is 0 while the receiver takes records."""
-
-    delivered: int
-    quarantined: int
-    adopted_streams: int
-    failing_ns: int
-    failure: str
+# Linux writes dirty pages back after 30 s, looking every 5 s (vm.dirty_expire_centisecs); servers
+# close idle connections after 60 s or more (the Collector's idle_timeout).
+CONFIRM_NS: Final = 45 * _SECOND_NS
 
 
 class Shipper:
@@ -96,7 +87,7 @@ class Shipper:
         self._is_stopping = False
         self._thread: threading.Thread | None = None
         self._flushes: list[threading.Event] = []
-        self._waiters: deque[tuple[int, Future[bool]]] = deque()
+        self._deliveries = Deliveries()
         self._turn = 0
         self._count_max = RECORDS_MAX
         self._outage = Outage(
@@ -105,7 +96,9 @@ class Shipper:
             random_fraction=random_fraction,
             warn=warn,
         )
+        self._refusals = Refusals(directory, filesystem=filesystem, clock=clock)
         self._quarantined = 0
+        self._confirm_at_ns: int | None = None
         self._adopt_at_ns = self._retire_at_ns = self._cursor_at_ns = 0
 
     def start(self) -> None:
@@ -152,15 +145,10 @@ class Shipper:
 
         Called with rising sequence numbers.
         """
-        future: Future[bool] = Future()
-        future.set_running_or_notify_cancel()
         stream = self._own_stream()
-        with self._lock:
-            if stream is None or sequence >= stream.cursor.sequence_next:
-                self._waiters.append((sequence, future))
-                return future
-        future.set_result(True)
-        return future
+        return self._deliveries.wait_for(
+            sequence, lambda: 0 if stream is None else stream.cursor.sequence_next
+        )
 
     def stop(self, timeout_ms: int) -> bool:
         """End the thread, save the cursors, give adopted streams back; False if time was up."""
@@ -206,7 +194,7 @@ class Shipper:
         if self._is_delivered():
             for done in flushes:
                 done.set()
-        return pause_ns
+        return min(pause_ns, self._confirm(now_ns, pause_ns))
 
     def _run(self) -> None:
         while not self._is_stopping:
@@ -253,28 +241,32 @@ class Shipper:
         """Send records and do what the answer asks for."""
         outcome = self._send(encode_batch(records, self._scope))
         match outcome:
-            case Delivered(message=message) if message.startswith(_NOT_OTLP):
+            case Delivered(is_otlp=False, message=message):
+                # Telemetry may take it for a yes; here what another program got would be lost.
                 self._outage.fail("wrong_protocol", message)
-            case Delivered(rejected_count=0):
+            case Delivered(rejected_count=0, is_reconnected=is_reconnected):
+                if is_reconnected:
+                    self._disconnect()
                 self._advance(stream, records)
+                self._refusals.note_taken()
+                self._confirm_at_ns = self._clock.monotonic_ns() + CONFIRM_NS
                 self._recover()
             case Delivered(rejected_count=count, message=message):
                 self._count_max = max(1, len(records) // 2)
                 self._outage.fail(
                     "partial", f"{count} of {len(records)} records were rejected: {message}"
                 )
-            case Rejected(reason=reason, message=message) if reason in _MALFORMED:
+            case Rejected(reason=reason) if reason in MALFORMED:
                 if len(records) > 1:
                     self._count_max = max(1, len(records) // 2)
                 else:
-                    self._judge(stream, records, message)
+                    self._judge(stream, records, outcome)
             case Rejected(reason=reason, message=message):
                 self._outage.fail(reason, message)
             case Retryable(reason=reason, message=message, retry_after_ms=retry_after_ms):
                 self._outage.fail(reason, message, retry_after_ms or 0)
                 if reason in CONNECTION_FAILED:
-                    for one in self._sources():
-                        one.note_disconnect()
+                    self._disconnect()
             case _:
                 assert_never(outcome)
 
@@ -282,24 +274,44 @@ class Shipper:
         deadline_ns = self._clock.monotonic_ns() + self._timeout_ms * _MILLISECOND_NS
         return self._transport.send("logs", body, deadline_ns=deadline_ns)
 
-    def _judge(self, stream: Stream, records: list[Record], message: str) -> None:
+    def _disconnect(self) -> None:
+        """Note that what was delivered may have to be delivered again."""
+        self._outage.disconnect()
+        for stream in self._sources():
+            stream.note_disconnect()
+
+    def _confirm(self, now_ns: int, pause_ns: int) -> int:
+        """Ask whether the receiver that took the last records is still there; when to ask next."""
+        if self._confirm_at_ns is None or now_ns < self._confirm_at_ns:
+            return pause_ns if self._confirm_at_ns is None else self._confirm_at_ns - now_ns
+        outcome = self._send(b"")
+        if not isinstance(outcome, Delivered):
+            is_lost = outcome.reason in CONNECTION_FAILED
+            if is_lost or self._outage.failing_ns:
+                self._outage.fail(outcome.reason, outcome.message)
+                if is_lost:
+                    self._disconnect()
+                return max(0, self._outage.retry_at_ns - now_ns)
+        elif outcome.is_reconnected:
+            self._disconnect()
+        # Any answer over the old connection says that the machine behind it has kept its memory.
+        self._confirm_at_ns = None
+        if isinstance(outcome, Delivered):
+            self._recover()
+        return 0
+
+    def _judge(self, stream: Stream, records: list[Record], refusal: Rejected) -> None:
         """Set one refused record aside, if the receiver takes an empty request.
 
         If it refuses that as well, it is no audit receiver and the record is not to blame.
         """
-        if not isinstance(self._send(b""), Delivered):
+        record, message = records[0], refusal.message
+        is_certain = self._refusals.is_certain(record, stream.stream_id, refusal.reason)
+        if not is_certain or not isinstance(self._send(b""), Delivered):
             self._outage.fail("refused", message)
             return
-        record = records[0]
-        now_ns = self._clock.time_ns()
         try:
-            path = quarantine(
-                record,
-                stream.stream_id,
-                root=self._directory,
-                filesystem=self._filesystem,
-                now_ns=now_ns,
-            )
+            path = self._refusals.set_aside(record, stream.stream_id)
         except OSError as error:
             self._outage.fail("quarantine", f"a refused record cannot be set aside: {error}")
             return
@@ -319,17 +331,12 @@ class Shipper:
 
     def _advance(self, stream: Stream, records: list[Record], *, is_delivered: bool = True) -> None:
         now_ns = self._clock.time_ns()
-        since_ns = self._outage.replay_since_ns or now_ns
+        lost_ns = self._outage.replay_since_ns
+        since_ns = now_ns if lost_ns is None else lost_ns
         stream.advance(records, now_ns=now_ns, replay_since_ns=since_ns - REPLAY_NS)
         self._turn += 1
-        if not stream.is_own:
-            return
-        ready: list[Future[bool]] = []
-        with self._lock:
-            while self._waiters and self._waiters[0][0] < stream.cursor.sequence_next:
-                ready.append(self._waiters.popleft()[1])
-        for future in ready:
-            future.set_result(is_delivered)
+        if stream.is_own:
+            self._deliveries.answer(stream.cursor.sequence_next, is_delivered=is_delivered)
 
     def _recover(self) -> None:
         self._count_max = min(RECORDS_MAX, self._count_max * 2)
@@ -364,6 +371,8 @@ class Shipper:
             if disconnected_ns is not None and not is_pressed:
                 # What is to be delivered again stays, however long the outage lasts.
                 before_ns = min(before_ns, disconnected_ns - REPLAY_NS)
+            for stream in self._sources():
+                stream.reconciled_before_ns = self._clock.time_ns() - REPLAY_NS
             self.orphans.retire(before_ns)
             if spool is not None:
                 spool.adopted_bytes = self.orphans.bytes_used
@@ -387,11 +396,3 @@ class Shipper:
                 self._outage.warn_at_most(
                     "cursor", f"records of {stream.path} may be delivered twice: {error}"
                 )
-
-
-def encode_batch(records: list[Record], scope: bytes) -> bytes:
-    """Encode one export request; records keep their order, each under its own Resource."""
-    return encode_request(
-        (resource, scope, "", [record.payload for record in group])
-        for resource, group in groupby(records, key=lambda record: record.resource)
-    )

@@ -14,11 +14,19 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from kaizen_otel._spool.cursor import MARKS_MAX, Cursor, Mark, decode_cursor, encode_cursor
+from kaizen_otel._spool.cursor import (
+    MARKS_MAX,
+    Cursor,
+    Mark,
+    decode_cursor,
+    encode_cursor,
+    read_reconciled,
+)
 from kaizen_otel._spool.files import (
     CURSOR_NAME,
     LOCK_NAME,
     NEW_SUFFIX,
+    RECONCILED_NAME,
     SEGMENT_SUFFIX,
     ensure_directory,
     remove_directory_if_there,
@@ -46,6 +54,8 @@ class Stream:
         self.is_own = is_own
         self.exhausted = False
         self.delivered_count = 0
+        self.reconciled_before_ns = 0
+        """Reconciled segments that were delivered before this instant are retired as well."""
         self._filesystem = filesystem
         self._lock_handle: int | None = lock
         self._lock = threading.Lock()
@@ -176,6 +186,7 @@ class Stream:
                 sequence_next=after.sequence_next,
                 delivered_at_ns=now_ns,
                 boot_id=self._boot_id,
+                is_disconnected=self._cursor.is_disconnected,
                 marks=tuple(self._marks),
             )
             self._cursor_is_stale = True
@@ -187,8 +198,14 @@ class Stream:
                     segment.delivered_at_ns = now_ns
 
     def note_disconnect(self) -> None:
-        """Remember what had been delivered when the connection last failed."""
+        """Remember what had been delivered when the connection last failed.
+
+        The cursor says so too: if this process ends before all is made good, the next one does it.
+        """
         self._disconnected_next = self._cursor.sequence_next
+        if self._marks and not self._cursor.is_disconnected:
+            self._cursor = replace(self._cursor, is_disconnected=True)
+            self._cursor_is_stale = True
 
     def rewind(self, since_ns: int) -> None:
         """Deliver once more what was delivered from ``since_ns`` until the noted disconnect."""
@@ -197,6 +214,8 @@ class Stream:
         first_ns = since_ns - _MARK_INTERVAL_NS
         mark = next((mark for mark in self._marks if mark.time_ns > first_ns), None)
         if stop is None or mark is None or mark.sequence_next >= stop:
+            if self._resume is None:
+                self._settle()
             return
         self._resume = self._resume or self._position
         self._replay_stop = stop
@@ -211,15 +230,21 @@ class Stream:
             self._cursor_is_stale = False
 
     def retire(self, delivered_before_ns: int) -> int:
-        """Remove sealed segments that were delivered before an instant; return the bytes freed."""
+        """Remove sealed segments that were delivered before an instant; return the bytes freed.
+
+        Those that are known to be in the trail go earlier, see ``reconciled_before_ns``.
+        """
         freed = 0
+        reconciled_next = read_reconciled(self._filesystem, self.path) if self._segments else 0
         while True:
             with self._lock:
                 oldest = self._segments[0] if self._segments else None
                 if oldest is None or not oldest.sealed or not self._is_behind(oldest):
                     return freed
                 delivered_at_ns = oldest.delivered_at_ns or self._cursor.delivered_at_ns
-                if delivered_at_ns > delivered_before_ns:
+                is_reconciled = self._end_of_oldest() <= reconciled_next
+                before_ns = self.reconciled_before_ns if is_reconciled else 0
+                if delivered_at_ns > max(delivered_before_ns, before_ns):
                     return freed
                 self._segments.popleft()
             remove_if_there(self._filesystem, oldest.path)
@@ -229,7 +254,8 @@ class Stream:
         """Remove the directory of an adopted stream whose segments are all retired."""
         assert not self.is_own, "a process keeps its own directory while it runs"
         assert not self._segments, "segments are retired first"
-        names = (CURSOR_NAME, CURSOR_NAME + NEW_SUFFIX, LOCK_NAME)
+        files = (CURSOR_NAME, RECONCILED_NAME)
+        names = (*files, *(name + NEW_SUFFIX for name in files), LOCK_NAME)
         remove_directory_if_there(self._filesystem, self.path, names)
         self.close()
 
@@ -272,7 +298,7 @@ class Stream:
         self._marks.extend(saved.marks)
         self._position = Position(saved.segment_number, 0, saved.sequence_next)
         # After another boot a receiver on this machine may have lost what it had not yet synced.
-        if saved.boot_id != self._boot_id:
+        if saved.boot_id != self._boot_id or saved.is_disconnected:
             self.note_disconnect()
             self.rewind(saved.delivered_at_ns - REPLAY_NS)
 
@@ -304,9 +330,22 @@ class Stream:
     def _end_replay(self, resume: Position) -> None:
         """Go on where delivery was; only now is what an earlier boot left made good for."""
         self._position, self._resume = resume, None
-        if self._cursor.boot_id != self._boot_id:
-            self._cursor = replace(self._cursor, boot_id=self._boot_id)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Let the cursor say that everything was made good for, except what was noted since."""
+        is_disconnected = self._cursor.is_disconnected and self._disconnected_next is not None
+        settled = replace(self._cursor, boot_id=self._boot_id, is_disconnected=is_disconnected)
+        if settled != self._cursor:
+            self._cursor = settled
             self._cursor_is_stale = True
+
+    def _end_of_oldest(self) -> int:
+        """Return the sequence number behind the oldest segment's last record."""
+        if len(self._segments) == 1:
+            return self._cursor.sequence_next
+        # Unknown until the next one's header was read: then nothing is known to be reconciled.
+        return self._segments[1].first_sequence or self._cursor.sequence_next + 1
 
     def _segment_from(self, number: int) -> SegmentFile | None:
         with self._lock:

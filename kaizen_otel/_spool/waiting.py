@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections import deque
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from concurrent.futures import Future
     from types import TracebackType
 
 Value = TypeVar("Value")
@@ -86,3 +88,31 @@ class Query(Waitable[Value]):
         except RuntimeError:
             return self._ask()
         return await asyncio.to_thread(self._ask)
+
+
+class Deliveries:
+    """Futures of records whose delivery somebody waits for, in the order of their numbers."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiters: deque[tuple[int, Future[bool]]] = deque()
+
+    def wait_for(self, sequence: int, sequence_next: Callable[[], int]) -> Future[bool]:
+        """Return a future of the record; true at once if it is before ``sequence_next()``."""
+        future: Future[bool] = Future()
+        future.set_running_or_notify_cancel()
+        with self._lock:
+            if sequence >= sequence_next():
+                self._waiters.append((sequence, future))
+                return future
+        future.set_result(True)
+        return future
+
+    def answer(self, sequence_next: int, *, is_delivered: bool) -> None:
+        """Answer for all records before a number."""
+        ready: list[Future[bool]] = []
+        with self._lock:
+            while self._waiters and self._waiters[0][0] < sequence_next:
+                ready.append(self._waiters.popleft()[1])
+        for future in ready:
+            future.set_result(is_delivered)

@@ -162,6 +162,24 @@ class Life(RuleBasedStateMachine):
             self.clock.turn(61)
         run_until_idle(self.shipper)
 
+    @rule(idle_s=st.sampled_from([1, 20, 44]), probes=st.booleans())
+    def receiver_loses_power_unnoticed(self, idle_s: int, probes: bool) -> None:
+        """As above, but it is back before anything was sent to it: only the connection knows."""
+        self.filesystem.fault = None
+        self.clock.turn(130)
+        run_until_idle(self.shipper)
+        before = list(self.taken)
+        self.append(3)
+        run_until_idle(self.shipper)
+        self.taken[:] = before
+        self.clock.turn(idle_s)
+        self.receiver.script = [Delivered(is_reconnected=True)]
+        if not probes:
+            self.append(1)
+        for _ in range(4):
+            self.clock.turn(46)
+            run_until_idle(self.shipper)
+
     def teardown(self) -> None:
         self.filesystem.fault = None
         after = Receiver()

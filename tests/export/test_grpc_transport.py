@@ -191,7 +191,7 @@ def test_codes_that_may_be_retried(code: grpc.StatusCode, reason: str) -> None:
         (CODES.PERMISSION_DENIED, "forbidden", "OTEL_EXPORTER_OTLP_HEADERS"),
         (CODES.INVALID_ARGUMENT, "bad_request", "OTEL_EXPORTER_OTLP_ENDPOINT"),
         (CODES.UNIMPLEMENTED, "not_found", "OTEL_TRACES_EXPORTER=none"),
-        (CODES.INTERNAL, "server_error", "log"),
+        (CODES.INTERNAL, "internal", "log"),
         (CODES.UNKNOWN, "server_error", "log"),
         (CODES.NOT_FOUND, "server_error", "log"),
         (CODES.RESOURCE_EXHAUSTED, "exhausted", "does not say when"),
@@ -403,6 +403,7 @@ def test_an_answer_that_is_no_otlp_is_delivered_and_says_so() -> None:
     to.close()
     server.stop(None)
     assert isinstance(outcome, Delivered)
+    assert not outcome.is_otlp
     assert "not OTLP" in outcome.message
 
 

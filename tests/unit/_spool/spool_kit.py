@@ -97,7 +97,7 @@ class Receiver:
         texts = [text_of(record) for record, _ in found]
         self.sizes.append(len(texts))
         outcome = self.script.pop(0) if self.script else self.refuses(texts) or Delivered()
-        if isinstance(outcome, Delivered) and outcome.rejected_count == 0:
+        if isinstance(outcome, Delivered) and outcome.is_otlp and outcome.rejected_count == 0:
             self.taken += texts
             self.resources += [resource for _, resource in found]
         return outcome

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Unpack
 import pytest
 
 from kaizen_otel._export import Delivered, Outcome, Rejected, Retryable
+from kaizen_otel._spool.cursor import mark_reconciled
 from kaizen_otel._spool.files import QUARANTINE_NAME, segment_paths, stream_ids
+from kaizen_otel._spool.refusals import IN_A_ROW_MAX
 from kaizen_otel._spool.segment import Gap, scan
 from kaizen_otel._spool.shipper import KEEP_NS, RECORDS_MAX, Shipper
 from kaizen_otel.testing.memory_filesystem import Fault, MemoryFilesystem, fail_operation
@@ -130,17 +132,21 @@ def test_records_of_several_resources_travel_under_their_own() -> None:
         Retryable(reason="throttled", message="429", retry_after_ms=2_000),
         Rejected(reason="unauthorized", message="401"),
         Rejected(reason="not_found", message="404"),
+        Rejected(reason="refused", message="409"),
+        Rejected(reason="server_error", message="500"),
+        Rejected(reason="internal", message="INTERNAL"),
         Rejected(reason="anything new", message="?"),
+        Delivered(is_otlp=False, message="OK, whatever you say"),
         Delivered(rejected_count=1, message="no room"),
         Delivered(rejected_count=3, message="no room"),
     ],
-    ids=lambda o: getattr(o, "reason", "partial"),
+    ids=lambda o: getattr(o, "reason", "2xx"),
 )
 def test_the_cursor_moves_only_when_everything_was_taken(outcome: Outcome) -> None:
     bench = Bench(3, [outcome, outcome])
     bench.run()
     assert (bench.receiver.taken, bench.sequence_next) == ([], 0)
-    bench.run(seconds=10)
+    bench.run(seconds=20)
     assert set(bench.receiver.taken) == set(_texts(1, 3))
     assert bench.sequence_next == 4
     assert bench.gaps == []
@@ -212,6 +218,41 @@ def test_a_record_that_cannot_be_set_aside_stays_where_it_is() -> None:
     bench.run(seconds=2)
     assert bench.sequence_next == 2
     assert len(bench.gaps) == 1
+
+
+def test_an_internal_error_must_last_for_a_minute_before_a_record_is_to_blame() -> None:
+    """It may be the receiver's own and pass; the record that waits for it holds up the rest."""
+    bench = Bench(4)
+    internal = Rejected(reason="internal", message="INTERNAL")
+    bench.receiver.refuses = lambda texts: internal if "r2" in texts else None
+    bench.run(seconds=55)
+    assert (bench.receiver.taken, bench.gaps) == (["r1"], [])
+    bench.run(seconds=20)
+    assert bench.receiver.taken == ["r1", "r3", "r4"]
+    assert [gap.first_sequence for gap in bench.gaps] == [2]
+
+
+def test_an_internal_error_that_passes_costs_nothing() -> None:
+    bench = Bench(4)
+    internal = Rejected(reason="internal", message="INTERNAL")
+    bench.receiver.refuses = lambda texts: internal if texts else None
+    bench.run(seconds=50)
+    bench.receiver.refuses = lambda _: None
+    bench.run(seconds=15)
+    assert (bench.receiver.taken, bench.gaps) == (_texts(1, 4), [])
+
+
+def test_a_receiver_that_takes_nothing_but_empty_requests_does_not_empty_the_spool() -> None:
+    """Each gap record would be refused as well, and make another one, for ever."""
+    bench = Bench(RECORDS_MAX * 3)
+    bench.receiver.refuses = lambda texts: BAD_REQUEST if texts else None
+    bench.run(seconds=120)
+    kept = segment_paths(bench.filesystem, f"{ROOT}/{QUARANTINE_NAME}")
+    assert len(kept) == len(bench.gaps) == IN_A_ROW_MAX
+    assert bench.warnings[-1].count("KAIZEN_OTEL_AUDIT_ENDPOINT")
+    bench.receiver.refuses = lambda _: None
+    bench.run(seconds=20)
+    assert bench.receiver.taken == _texts(IN_A_ROW_MAX + 1, RECORDS_MAX * 3)
 
 
 def test_pauses_grow_and_are_bounded() -> None:
@@ -291,7 +332,8 @@ class TestReplay:
         assert append(bench.spool, "r11")
         before = len(bench.receiver.taken)
         bench.run(seconds=1)
-        assert bench.receiver.taken[before:] == ["r11", *_texts(5, 10)]
+        # r10 was the last one that was answered, 10 s before the failure was noticed.
+        assert bench.receiver.taken[before:] == ["r11", *_texts(4, 10)]
 
     def test_it_is_sent_again_after_an_outage_of_an_hour_too(self) -> None:
         bench = Bench(5)
@@ -349,6 +391,101 @@ class TestReplay:
         bench.append(1, "own")
         bench.run(seconds=1)
         assert all(bench.receiver.taken.count(text) == 2 for text in _texts(1, 3))
+
+    def test_it_reaches_a_minute_back_from_the_last_answer_however_late_it_was_noticed(
+        self,
+    ) -> None:
+        """The machine may have lost power just after that answer."""
+        bench = Bench(5)
+        bench.run()
+        bench.receiver.refuses = lambda texts: None if texts else Delivered()
+        bench.clock.turn(3000)
+        bench.receiver.script = [UNREACHABLE]
+        bench.append(1, "x")
+        bench.run(seconds=1)
+        assert bench.receiver.taken == [*_texts(1, 5), "x1", *_texts(1, 5)]
+
+    def test_the_next_process_makes_good_for_a_connection_that_failed_in_this_one(self) -> None:
+        bench = Bench(5)
+        bench.run()
+        bench.receiver.script = [UNREACHABLE]
+        bench.append(1, "x")
+        bench.run()
+        assert bench.spool.close(5_000)
+        assert bench.shipper.stop(5_000)
+        bench.spool.release()
+        bench.spool = make_spool(bench.filesystem, bench.clock)
+        bench.shipper = bench.make_shipper()
+        bench.run(seconds=1)
+        assert bench.receiver.taken == [*_texts(1, 5), *_texts(1, 5), "x1"]
+        assert bench.shipper.stop(5_000)
+        bench.shipper = bench.make_shipper()
+        bench.run(seconds=1)
+        assert len(bench.receiver.taken) == 11, "once is enough"
+
+
+class TestConfirm:
+    """A receiver that loses power while nothing is sent to it is noticed by its connection."""
+
+    def test_a_connection_that_had_to_be_made_anew_counts_as_a_lost_one(self) -> None:
+        bench = Bench(3)
+        bench.run()
+        bench.receiver.script = [Delivered(is_reconnected=True)]
+        bench.append(1, "x")
+        bench.run(seconds=1)
+        assert bench.receiver.taken[3:] == ["x1", *_texts(1, 3)]
+
+    def test_one_empty_request_follows_45_seconds_after_the_last_delivery(self) -> None:
+        bench = Bench(3)
+        bench.run(seconds=44)
+        assert bench.receiver.sizes == [3]
+        bench.run(seconds=600)
+        assert bench.receiver.sizes == [3, 0]
+
+    @pytest.mark.parametrize("outcome", [UNAVAILABLE, BAD_REQUEST], ids=["503", "400"])
+    def test_any_answer_over_the_old_connection_will_do(self, outcome: Outcome) -> None:
+        bench = Bench(3)
+        bench.run()
+        bench.receiver.script = [outcome]
+        bench.run(seconds=600)
+        assert bench.receiver.sizes == [3, 0]
+        assert (bench.shipper.status().failing_ns, bench.warnings) == (0, [])
+
+    def test_if_the_connection_is_a_new_one_the_last_minute_is_delivered_again(self) -> None:
+        bench = Bench(3)
+        bench.run()
+        bench.receiver.script = [Delivered(is_reconnected=True)]
+        bench.run(seconds=46)
+        assert bench.receiver.sizes == [3, 0, 3]
+        bench.run(seconds=600)
+        assert bench.receiver.sizes == [3, 0, 3, 0]
+
+    def test_a_receiver_that_is_gone_then_is_asked_until_it_is_back(self) -> None:
+        bench = Bench(3)
+        bench.run()
+        bench.receiver.refuses = lambda _: UNREACHABLE
+        bench.run(seconds=30 * 60)
+        assert len(bench.warnings) == 1
+        bench.receiver.refuses = lambda _: None
+        bench.run(seconds=20)
+        assert bench.receiver.taken == [*_texts(1, 3), *_texts(1, 3)]
+        assert bench.shipper.status().failing_ns == 0
+
+    def test_what_the_receiver_says_when_it_is_back_is_heard_until_it_takes_requests(self) -> None:
+        bench = Bench(3)
+        bench.run()
+        bench.receiver.script = [UNREACHABLE, Rejected(reason="unauthenticated", message="401")]
+        bench.run(seconds=60)
+        assert bench.receiver.taken == [*_texts(1, 3), *_texts(1, 3)]
+
+    def test_flush_does_not_wait_for_it(self) -> None:
+        bench = Bench(3)
+        bench.run()
+        bench.receiver.refuses = lambda _: UNREACHABLE
+        bench.clock.turn(46)
+        bench.shipper.start()
+        assert bench.shipper.flush(10_000)
+        assert bench.shipper.stop(10_000)
 
 
 class TestOrphans:
@@ -482,6 +619,49 @@ class TestHouse:
         bench.run(seconds=2 * 60)
         assert len(segment_paths(bench.filesystem, stream.path)) == 1
         assert bench.spool.bytes_used < used
+
+    def test_what_is_known_to_be_in_the_trail_goes_after_a_minute(self) -> None:
+        bench = Bench(40, segment_bytes_max=1_000)
+        bench.run()
+        stream = bench.spool.stream
+        assert stream is not None
+        before = segment_paths(bench.filesystem, stream.path)
+        mark_reconciled(bench.filesystem, stream.path, 21)
+        bench.run(seconds=40)
+        assert segment_paths(bench.filesystem, stream.path) == before
+        bench.run(seconds=40)
+        left = segment_paths(bench.filesystem, stream.path)
+        first = scan(bench.filesystem.read(left[0], 0, 1 << 20)).entries[0].sequence
+        assert 1 < first <= 21, "no record behind the mark went"
+        mark_reconciled(bench.filesystem, stream.path, 41)
+        mark_reconciled(bench.filesystem, stream.path, 3)
+        bench.run(seconds=20)
+        assert len(segment_paths(bench.filesystem, stream.path)) == 1, "the one being written"
+
+    def test_a_reconciled_stream_of_a_dead_process_goes_with_its_mark(self) -> None:
+        bench = Bench(5)
+        stream = bench.spool.stream
+        assert stream is not None
+        bench.run(seconds=1)
+        TestOrphans()._next_process(bench)
+        mark_reconciled(bench.filesystem, stream.path, 6)
+        bench.run(seconds=50)
+        assert len(stream_ids(bench.filesystem, ROOT)) == 1
+        bench.run(seconds=30)
+        assert stream_ids(bench.filesystem, ROOT) == []
+
+    def test_a_torn_mark_is_no_mark(self) -> None:
+        bench = Bench(40, segment_bytes_max=1_000)
+        bench.run()
+        stream = bench.spool.stream
+        assert stream is not None
+        before = segment_paths(bench.filesystem, stream.path)
+        mark_reconciled(bench.filesystem, stream.path, 41)
+        handle = bench.filesystem.create(f"{stream.path}/torn")
+        bench.filesystem.write(handle, b"0000")
+        bench.filesystem.rename(f"{stream.path}/torn", f"{stream.path}/reconciled")
+        bench.run(seconds=120)
+        assert segment_paths(bench.filesystem, stream.path) == before
 
     def test_under_pressure_delivered_segments_go_at_once(self) -> None:
         bench = Bench(segment_bytes_max=1_000, bytes_max=20_000)
