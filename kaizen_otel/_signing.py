@@ -313,7 +313,9 @@ def _private_key(data: bytes, source: str) -> Ed25519PrivateKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     if not data.strip():
-        raise ConfigError(f"{source} is empty: put an Ed25519 private key (PEM) there; {_MAKE_ONE}")
+        raise ConfigError(
+            f"{source} is empty: give {SETTING} an Ed25519 private key (PEM, PKCS 8); {_MAKE_ONE}"
+        )
     is_openssh = data.lstrip().startswith(_OPENSSH_BEGIN)
     load = pem.load_ssh_private_key if is_openssh else pem.load_pem_private_key
     try:
