@@ -8,37 +8,42 @@ plain hash, because an e-mail address or a small number can be guessed.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import hmac
 import json
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, cast
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
 from kaizen_otel import semconv
-from kaizen_otel._otlp.common import safe_text
-from kaizen_otel.audit.record import ACTOR_ID, ACTOR_TYPE
+from kaizen_otel._otlp.common import EMPTY, safe_text
+from kaizen_otel.audit._public import (
+    PSEUDONYM,
+    PUBLIC_DETAILS,
+    code_or_none,
+    is_action,
+    name_or_none,
+    public_or_none,
+)
+from kaizen_otel.audit.record import ACTOR_ID, ACTOR_TYPE, TARGET_ID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kaizen_otel.audit._public import Scalar
+
+__all__ = ["PUBLIC_DETAILS"]
+
 KEY_BYTES: Final = 32
 ATTRIBUTES_MAX: Final = 128
-PLAIN_CHARACTERS_MAX: Final = 1024
+PLAIN_BYTES_MAX: Final = 16 * 1024
+"""What all plain attributes of a record may take together; beyond it HMAC and size only.
+
+With ``ATTRIBUTES_MAX`` hidden ones and the ciphertexts of ``audit.subjects`` a record stays below
+the spool's 64 KiB, whatever the caller gives.
+"""
 PREFIX: Final = "hmac-sha256:"
 
-_PUBLIC_PREFIXES: Final = ("audit.", "kaizen.", "gen_ai.", "server.", "service.", "mcp.")
-_PUBLIC_NAMES: Final = frozenset(
-    {
-        semconv.ERROR_TYPE,
-        semconv.EXCEPTION_TYPE,
-        "enduser.pseudo.id",
-        "network.protocol.name",
-        "session.id",
-        "user.hash",
-    }
-)
 # Content by the GenAI conventions: prompts, arguments, results, whatever users wrote.
 _CONTENT: Final = {
     semconv.GEN_AI_TOOL_CALL_ARGUMENTS: "input",
@@ -53,24 +58,17 @@ _CONTENT: Final = {
     "gen_ai.memory.query.text": "query",
     "gen_ai.memory.records": "memory_records",
 }
-_CONTENT_PREFIXES: Final = ("gen_ai.prompt.",)
-
-PUBLIC_DETAILS: Final = frozenset(
-    {
-        "attempt", "checkpoint_id", "count", "cycle", "danger_level", "decision", "duration_ms",
-        "error_type", "event_type", "model", "permission", "provider", "rule", "run_id",
-        "session_id", "span_id", "status", "status_code", "step", "step_number", "success",
-        "tool", "tool_name", "trace_id",
-    }
-)  # fmt: skip
-"""Keys of ``details`` and ``metadata`` whose values stay, if they are a number or like a code."""
-
-_CODE: Final = re.compile(r"[\w.:/-]{1,128}")
-_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,96}")
+# These name something that may be public by another attribute, and anything else otherwise.
+_IDS: Final = frozenset({ACTOR_ID, TARGET_ID, "audit.source.id"})
+# What acts and is no person.
+_NO_USERS: Final = frozenset({"agent", "service", "system"})
 # Names that callers give: words and perhaps a number, nothing that could be a token.
-_CALLERS_NAME: Final = re.compile(r"[A-Za-z_.-]{1,64}[0-9]{0,3}")
+_CALLERS_NAME: Final = re.compile(r"[A-Za-z_.-]{1,64}[0-9]{0,3}", re.ASCII)
+NO_PARTS: Final[Mapping[str, Mapping[str, object]]] = MappingProxyType({})
 
-Scalar = str | int | list[str]
+_ATTRIBUTE_OVERHEAD: Final = 16
+_ITEM_OVERHEAD: Final = 6
+_UTF8_MAX: Final = 4
 
 
 class Pseudonyms:
@@ -115,48 +113,94 @@ def content_bytes(value: object) -> bytes:
     return text.encode(errors="surrogatepass")
 
 
-def protect(attributes: Mapping[str, object], pseudonyms: Pseudonyms) -> dict[str, object]:
+def protect(
+    attributes: Mapping[str, object],
+    pseudonyms: Pseudonyms,
+    parts: Mapping[str, Mapping[str, object]] = NO_PARTS,
+) -> dict[str, object]:
     """Return attributes with everything that is not public replaced by HMAC and size.
 
-    At most ``ATTRIBUTES_MAX`` come through; the others become one HMAC together, and a count.
+    ``parts`` are a caller's free dictionaries by name, which become ``kaizen.<part>.*``: values of
+    ``PUBLIC_DETAILS`` that are numbers, booleans or look like a code stay, of all others only HMAC
+    and size do.  At most ``ATTRIBUTES_MAX`` come through; the others become one HMAC together, and
+    a count.
     """
-    result: dict[str, object] = {}
-    items = list(attributes.items())
-    for key, value in items[:ATTRIBUTES_MAX]:
-        if value is None:
-            continue
+    writer = _Writer(pseudonyms)
+    for key, value in attributes.items():
         name = key if type(key) is str else safe_text(key)
-        plain = _plain_or_none(value) if _is_public(name) else None
-        if plain is None:
-            _hide(result, _CONTENT.get(name, name), value, pseudonyms)
-        else:
-            result[name] = plain
-    if len(items) > ATTRIBUTES_MAX:
-        rest = items[ATTRIBUTES_MAX:]
-        _hide(result, "overflow", rest, pseudonyms)
-        result["kaizen.overflow.count"] = len(rest)
-    actor = result.get(ACTOR_ID)
-    if result.get(ACTOR_TYPE) == "user" and actor and not str(actor).startswith(PREFIX):
-        result[ACTOR_ID] = pseudonyms.of(actor)
+        plain = public_or_none(name, value)
+        if plain is None and name in _IDS:
+            plain = name_or_none(value, attributes)
+        writer.add(name, _CONTENT.get(name, name), value, plain)
+    for part, details in parts.items():
+        for key, value in details.items():
+            name = key if type(key) is str else safe_text(key)
+            plain = code_or_none(value) if name in PUBLIC_DETAILS else None
+            writer.add(f"kaizen.{part}.{name}", f"{part}.{name}", value, plain)
+    result = writer.finish()
+    actor = attributes.get(ACTOR_ID)
+    if actor is not None and attributes.get(ACTOR_TYPE) not in _NO_USERS:
+        is_one = isinstance(actor, str) and PSEUDONYM.fullmatch(actor)
+        _forget(result, ACTOR_ID)
+        result[ACTOR_ID] = actor if is_one else pseudonyms.of(actor)
     return result
 
 
 def protect_details(
     part: str, details: Mapping[str, object], pseudonyms: Pseudonyms
 ) -> dict[str, object]:
-    """Return a caller's free dictionary as attributes ``kaizen.<part>.*``.
+    """Return a caller's free dictionary as attributes ``kaizen.<part>.*``, as ``protect`` does."""
+    return protect(EMPTY, pseudonyms, {part: details})
 
-    Values of ``PUBLIC_DETAILS`` that are numbers, booleans or look like a code stay; of all
-    others only HMAC and size do.
-    """
-    result: dict[str, object] = {}
-    for key, value in details.items():
-        name = safe_text(key)
-        if name in PUBLIC_DETAILS and _is_code(value):
-            result[f"kaizen.{part}.{name}"] = _plain_or_none(value)
-        elif value is not None:
-            _hide(result, f"{part}.{name}", value, pseudonyms)
-    return result
+
+class _Writer:
+    """Collects the attributes of one record within its bounds."""
+
+    __slots__ = ("_bytes_left", "_pseudonyms", "_rest", "_result", "_room")
+
+    def __init__(self, pseudonyms: Pseudonyms) -> None:
+        self._pseudonyms = pseudonyms
+        self._bytes_left = PLAIN_BYTES_MAX
+        self._room = ATTRIBUTES_MAX
+        self._result: dict[str, object] = {}
+        self._rest: list[tuple[str, object]] = []
+
+    def add(self, name: str, hidden_name: str, value: object, plain: Scalar | None) -> None:
+        """Take an attribute as ``plain``, or hide its value if that is None or too much."""
+        if value is None:
+            return
+        if self._room == 0:
+            self._rest.append((hidden_name, value))
+            return
+        self._room -= 1
+        if plain is not None:
+            size = len(name) + _size_max(plain)
+            if size <= self._bytes_left:
+                self._bytes_left -= size
+                self._result[name] = plain
+                return
+        _hide(self._result, hidden_name, value, self._pseudonyms)
+
+    def finish(self) -> dict[str, object]:
+        """Return the attributes; those for which there was no room as one HMAC and a count."""
+        if self._rest:
+            _hide(self._result, "overflow", self._rest, self._pseudonyms)
+            self._result["kaizen.overflow.count"] = len(self._rest)
+        return self._result
+
+
+def _size_max(plain: Scalar) -> int:
+    if isinstance(plain, str):
+        return _ATTRIBUTE_OVERHEAD + len(plain) * (1 if plain.isascii() else _UTF8_MAX)
+    if isinstance(plain, int):
+        return _ATTRIBUTE_OVERHEAD
+    return _ATTRIBUTE_OVERHEAD + sum(_ITEM_OVERHEAD + _UTF8_MAX * len(item) for item in plain)
+
+
+def _forget(result: dict[str, object], name: str) -> None:
+    """Take out what is known of a value that comes in again under another form."""
+    for prefix in ("kaizen.hmac.", "kaizen.bytes.", "kaizen.enc."):
+        result.pop(prefix + name, None)
 
 
 def _hide(result: dict[str, object], name: str, value: object, pseudonyms: Pseudonyms) -> None:
@@ -166,42 +210,15 @@ def _hide(result: dict[str, object], name: str, value: object, pseudonyms: Pseud
     pseudonyms.hide(result, name, content_bytes(value))
 
 
-@functools.lru_cache(maxsize=1024)
-def _is_public(name: str) -> bool:
-    if name in _CONTENT or name.startswith(_CONTENT_PREFIXES):
-        return False
-    is_listed = name in _PUBLIC_NAMES or name.startswith(_PUBLIC_PREFIXES)
-    return is_listed and _NAME.fullmatch(name) is not None
-
-
 def code_or_pseudonym(text: str, pseudonyms: Pseudonyms) -> str:
-    """Return a text that looks like a code (a word, a dotted name) or else its pseudonym."""
-    return text if _is_code(text) else pseudonyms.of(text)
+    """Return a caller's word for an action, or its pseudonym if it is no word."""
+    return text if is_action(text) else pseudonyms.of(text)
 
 
-def _is_code(value: object) -> bool:
-    if isinstance(value, str):
-        return _CODE.fullmatch(value) is not None
-    return isinstance(value, (bool, int, float))
-
-
-def _plain_or_none(value: object) -> Scalar | None:
-    """Return a value that a record may hold as it is; None if it may not.
-
-    A boolean and a float become text: records are hashed in a form that has neither, because a
-    number's JSON form is not the same in every language.
-    """
-    if isinstance(value, str):
-        return value if len(value) <= PLAIN_CHARACTERS_MAX else None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return value
-    if isinstance(value, float):
-        return repr(value)
-    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
-        items = cast("Sequence[object]", value)
-        texts = [item for item in items if isinstance(item, str)]
-        if len(texts) == len(items) and sum(map(len, texts)) <= PLAIN_CHARACTERS_MAX:
-            return texts
-    return None
+def event_of(event_name: str, other: str, pseudonyms: Pseudonyms) -> tuple[str, dict[str, object]]:
+    """Return an event's name, or ``other`` and what hides the name if that may be content."""
+    if is_action(event_name):
+        return event_name, {}
+    hidden: dict[str, object] = {}
+    _hide(hidden, "event_name", event_name, pseudonyms)
+    return other, hidden

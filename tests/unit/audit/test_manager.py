@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from kaizen_otel.audit.query import StoredRecord
     from kaizen_otel.config import Durability, OnFailure
 
+# No attribute makes a record too large (tests/unit/audit/test_size.py); a Resource may.
+TOO_LARGE = encode_resource({"service.name": "x" * 70_000})
 UNREACHABLE = Retryable(reason="unreachable", message="refused")
 
 
@@ -408,10 +410,7 @@ class TestFailures:
 
     def test_a_record_that_is_too_large_is_refused_and_said(self, house: House) -> None:
         manager = house.manager()
-        many = {
-            f"kaizen.name.{'abcdefghij'[n % 10] * (n // 10 + 1)}": "x" * 1000 for n in range(100)
-        }
-        receipt = manager.emit("e", many)
+        receipt = manager.emit("e", {}, resource=TOO_LARGE)
         assert not receipt.wait(5)
         assert "shorten" in receipt.reason
         _wait_until(lambda: manager.status().gaps == 1)
@@ -431,10 +430,7 @@ class TestFailures:
 
     def test_wait_refuses_what_can_never_be_stored(self, house: House) -> None:
         manager = house.manager(on_failure="wait")
-        many = {
-            f"kaizen.name.{'abcdefghij'[n % 10] * (n // 10 + 1)}": "x" * 1000 for n in range(100)
-        }
-        assert not manager.emit("e", many).wait(5)
+        assert not manager.emit("e", {}, resource=TOO_LARGE).wait(5)
 
     def _intake(self, house: House, waiting_max: int) -> Intake:
         return Intake(
