@@ -10,6 +10,7 @@ Directory
 
     <spool root>/                        KAIZEN_OTEL_SPOOL_DIR, mode 0700, shared by processes
       pseudonym.key                      32 random bytes, mode 0600
+      signing.key                        PEM, mode 0600: signs if no other key is configured
       <stream id>/                       one per process epoch (UUIDv7); a fork makes its own
         lock                             flock: held while the process lives
         00000001.segment ...             never written again once rolled or failed
@@ -55,6 +56,7 @@ What a fault can take away
 ==================================  ==========================================================
 the process or machine stops while  what the next process finds
 ==================================  ==========================================================
+a key is made                       no key or the whole one; nothing was signed or hashed
 a directory is made                 a hidden directory, removed after an hour
 a segment is made                   a file without a whole header and without a record
 a batch is written                  a torn tail; nothing of it was acknowledged
