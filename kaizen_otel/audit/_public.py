@@ -35,7 +35,9 @@ _CODE: Final = re.compile(r"[A-Za-z0-9_.:/+=<>-]{1,256}", re.ASCII)
 _ACTION: Final = re.compile(r"[A-Za-z]+[0-9]{0,3}(?:[_.:/-][A-Za-z]*[0-9]{0,3})*", re.ASCII)
 _ACTION_CHARACTERS_MAX: Final = 96
 _DIGITS: Final = re.compile(r"(?:[0-9][_.:/+=-]*){11,}")
-_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,96}", re.ASCII)
+# Names that callers give: words and perhaps a number, nothing that could be a token.
+CALLERS_NAME: Final = re.compile(r"[A-Za-z_.-]{1,92}[0-9]{0,3}", re.ASCII)
+_HIDDEN_NAME: Final = re.compile(r"kaizen\.(?:hmac|bytes)\.(?:[a-z]{1,16}\.)?name\.[0-9a-f]{16}")
 _OWN_PREFIXES: Final = ("kaizen.", "audit.")
 
 _TEXTS: Final = (
@@ -110,7 +112,9 @@ def is_action(text: str) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def _kind_of_own(name: str) -> Kind | None:
-    if not name.startswith(_OWN_PREFIXES) or not _NAME.fullmatch(name):
+    if not name.startswith(_OWN_PREFIXES):
+        return None
+    if not CALLERS_NAME.fullmatch(name) and not _HIDDEN_NAME.fullmatch(name):
         return None
     # Of the writer's own: a caller's value may only look as the writer's would.
     if name.startswith("kaizen.hmac."):
