@@ -74,7 +74,7 @@ def read_or_make_secret(
     ``on_made`` is told what was made, by the one process that made it.  Raises ``OSError`` if it
     can neither be read nor made durable; then the file holds a whole secret or is not there.
     """
-    found = read_secret(secret, directory, filesystem=filesystem)
+    found = _read_durable(secret, directory, filesystem=filesystem)
     if found:
         return found
     ensure_directory(filesystem, directory)
@@ -84,7 +84,7 @@ def read_or_make_secret(
         lock = filesystem.try_lock(posixpath.join(directory, secret.lock_name))
         if lock is not None:
             try:
-                found = read_secret(secret, directory, filesystem=filesystem)
+                found = _read_durable(secret, directory, filesystem=filesystem)
                 if found:
                     return found
                 made = secret.make()
@@ -95,7 +95,16 @@ def read_or_make_secret(
                 on_made(made)
             return made
         clock.wait(never, _LOOK_NS)
-        found = read_secret(secret, directory, filesystem=filesystem)
+        found = _read_durable(secret, directory, filesystem=filesystem)
         if found:
             return found
     raise TimeoutError(f"another process does not finish making {path}")
+
+
+def _read_durable(secret: SecretFile, directory: str, *, filesystem: Filesystem) -> bytes:
+    found = read_secret(secret, directory, filesystem=filesystem)
+    if found:
+        # Whoever made it may not have synced its name yet, or have failed to; what is signed with
+        # it must not outlive it.
+        filesystem.sync_directory(directory)
+    return found

@@ -8,6 +8,7 @@ import pickle
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from typing import ClassVar
 
@@ -444,7 +445,31 @@ def _after(disk: MemoryFilesystem, what: str) -> list[str]:
     problems: list[str] = []
     for ending, left in {"kill": disk.kill_process(), "power": disk.lose_power()}.items():
         problems += _broken(left, f"{what}, {ending}", given=given)
+    # Another process uses what it finds there, and only then the power goes.
+    other = House(disk.kill_process())
+    with suppress(OSError, ConfigError):
+        used = other.signer().key_id
+        problems += _broken(other.filesystem.lose_power(), f"{what}, then used", given=used)
     return problems
+
+
+def test_a_key_whose_maker_failed_to_sync_its_name_is_made_durable_by_who_uses_it() -> None:
+    house = House()
+    house.filesystem.fault = lambda call: (
+        Fault() if call.operation == "sync_directory" and OWN in _renamed(house) else None
+    )
+    with pytest.raises(OSError, match=r"\[Errno 5\]"):
+        house.signer()
+    house.filesystem.fault = None
+    assert house.said == []
+    used = House(house.filesystem).signer().key_id
+    assert House(house.filesystem.lose_power()).signer().key_id == used
+
+
+def _renamed(house: House) -> list[str]:
+    """The files that took the place of others."""
+    calls = house.filesystem.calls
+    return [call.path.removesuffix(".new") for call in calls if call.operation == "rename"]
 
 
 def _broken(disk: MemoryFilesystem, what: str, *, given: str | None) -> list[str]:
