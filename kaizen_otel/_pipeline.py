@@ -43,7 +43,11 @@ class Service:
         self.name = name
         self._pipeline = pipeline
         self.resource = pipeline.encode_resource(name)
-        self.metrics = MetricsManager(time_ns=pipeline.clock.time_ns)
+        self.metrics = MetricsManager(
+            time_ns=pipeline.clock.time_ns,
+            temporality=pipeline.config.temporality,
+            histogram=pipeline.config.histogram,
+        )
         self.tracing = TracingManager(name, backend=pipeline.tracing_backend(self.sink("traces")))
         self.silent_tracing = TracingManager(name, backend=pipeline.tracing_backend(None))
         self.logging = LoggingManager(self.log_backend())
@@ -162,6 +166,7 @@ class Pipeline:
                 resource=lambda: self.encode_resource(service_name),
                 clock=self.clock,
                 ids=self.ids,
+                anchor=self.service(service_name).sink("logs"),
             )
         return self._audit
 
@@ -204,6 +209,10 @@ class Pipeline:
         self._closed = True
         atexit.unregister(self._at_exit)
         deadline_ns = self.clock.monotonic_ns() + timeout_ms * 1_000_000
+        if self._audit is not None:
+            # Before the exporter: the stream's last checkpoint goes through the logs as well.
+            self._audit.end(timeout_ms)
+            timeout_ms = max((deadline_ns - self.clock.monotonic_ns()) // 1_000_000, 0)
         sent = self.exporter.shutdown(timeout_ms)
         if self._audit is not None:
             left_ms = max((deadline_ns - self.clock.monotonic_ns()) // 1_000_000, 0)

@@ -39,15 +39,17 @@ def render_counter(
 
 def render_histogram(
     instrument: Instrument,
-    points: Iterable[tuple[Mapping[str, object], Sequence[int], int, float]],
+    points: Iterable[tuple[Mapping[str, object], Sequence[tuple[float, float, int]], int, float]],
 ) -> Iterator[str]:
-    """One histogram with cumulative buckets."""
+    """One histogram with cumulative buckets, given as (lower bound, upper bound, count)."""
     name = prometheus_name(instrument)
     yield from _head(instrument, name, "histogram")
-    for attributes, counts, count, total in points:
+    for attributes, buckets, count, total in points:
         below = 0
-        for bound, in_bucket in zip(instrument.buckets, counts, strict=False):
+        for _, bound, in_bucket in buckets:
             below += in_bucket
+            if bound == float("inf"):
+                continue
             yield f"{name}_bucket{_labels({**attributes, 'le': _number(bound)})} {below}\n"
         yield f"{name}_bucket{_labels({**attributes, 'le': '+Inf'})} {count}\n"
         yield f"{name}_sum{_labels(attributes)} {_number(total)}\n"

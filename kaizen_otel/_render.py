@@ -135,7 +135,7 @@ def _short(key: str) -> str:
 
 
 def _points(metric: Json) -> list[Json]:
-    for kind in ("sum", "gauge", "histogram"):
+    for kind in ("sum", "gauge", "histogram", "exponentialHistogram"):
         if kind in metric:
             return cast("list[Json]", metric[kind].get("dataPoints") or [])
     return []
@@ -143,7 +143,7 @@ def _points(metric: Json) -> list[Json]:
 
 def _point_text(point: Json, unit: str) -> str:
     shown = "" if not unit or unit.startswith("{") else f" {unit}"
-    if "bucketCounts" in point:
+    if "count" in point or "sum" in point:
         count = int(point.get("count", 0))
         return f"count {count}, sum {float(point.get('sum', 0.0)):.4g}{shown}"
     value = float(str(point.get("asDouble", point.get("asInt", 0))))

@@ -24,6 +24,9 @@ Protocol = Literal["http/protobuf", "grpc"]
 Compression = Literal["none", "gzip"]
 Durability = Literal["durable", "delivered", "none"]
 OnFailure = Literal["continue", "wait", "block_action"]
+AnchorsTo = Literal["logs", "none"]
+Temporality = Literal["cumulative", "delta", "lowmemory"]
+HistogramAggregation = Literal["explicit_bucket_histogram", "base2_exponential_bucket_histogram"]
 SpanStyle = Literal["single", "seed"]
 Vocabulary = Literal["default", "latest", "dup"]
 
@@ -67,7 +70,8 @@ class SpanLimits:
 class AuditConfig:
     """Where audit records are kept until they are in the trail, and what a failure does.
 
-    ``signing_key`` is a path or a private key itself and is left out of ``repr``.
+    ``signing_key`` is a path or a private key itself and is left out of ``repr``.  Signed
+    checkpoints also go through the ordinary logs pipeline (``anchors``) and to ``anchor_file``.
     """
 
     directory: Path
@@ -78,6 +82,8 @@ class AuditConfig:
     trail_directory: Path | None = None
     signing_key: str | None = field(default=None, repr=False)
     trust_file: Path | None = None
+    anchors: AnchorsTo = "logs"
+    anchor_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +101,8 @@ class Config:
     batch_size: int
     interval_ms: int
     metric_interval_ms: int
+    temporality: Temporality = "cumulative"
+    histogram: HistogramAggregation = "explicit_bucket_histogram"
     audit: AuditConfig
     span_style: SpanStyle
     vocabulary: Vocabulary
@@ -133,6 +141,16 @@ class Config:
             batch_size=env.integer("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512, minimum=1),
             interval_ms=env.integer("OTEL_BSP_SCHEDULE_DELAY", 1_000, minimum=1),
             metric_interval_ms=env.integer("OTEL_METRIC_EXPORT_INTERVAL", 10_000, minimum=1),
+            temporality=env.choice(
+                "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+                ("cumulative", "delta", "lowmemory"),
+                "cumulative",
+            ),
+            histogram=env.choice(
+                "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+                ("explicit_bucket_histogram", "base2_exponential_bucket_histogram"),
+                "explicit_bucket_histogram",
+            ),
             audit=_audit(env, grpc_target),
             span_style=env.choice("KAIZEN_OTEL_SPAN_STYLE", ("single", "seed"), "single"),
             vocabulary=_vocabulary(env.text("OTEL_SEMCONV_STABILITY_OPT_IN")),
@@ -294,6 +312,7 @@ def _audit(env: Environment, grpc_target: str | None) -> AuditConfig:
     state = env.text("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     trail = env.text("KAIZEN_OTEL_AUDIT_DIR")
     trust = env.text("KAIZEN_OTEL_TRUST_FILE")
+    anchor_file = env.text("KAIZEN_OTEL_ANCHOR_FILE")
     return AuditConfig(
         directory=Path(env.text("KAIZEN_OTEL_SPOOL_DIR") or Path(state, "kaizen-otel", "spool")),
         endpoint=EndpointConfig(
@@ -317,6 +336,8 @@ def _audit(env: Environment, grpc_target: str | None) -> AuditConfig:
         trail_directory=Path(trail) if trail else None,
         signing_key=env.text("KAIZEN_OTEL_SIGNING_KEY") or None,
         trust_file=Path(trust) if trust else None,
+        anchors=env.choice("KAIZEN_OTEL_ANCHORS", ("logs", "none"), "logs"),
+        anchor_file=Path(anchor_file) if anchor_file else None,
     )
 
 

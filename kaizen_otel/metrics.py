@@ -1,147 +1,92 @@
 """Metrics: instruments that keep a bounded state, and what a collection makes of them.
 
-Sums and histograms are cumulative (Prometheus remote write takes nothing else).  Each
-instrument keeps one series per attribute set, at most ``SERIES_MAX``; what is over it is folded
-into one series with ``otel.metric.overflow=true`` (SDK specification, "Cardinality limits").
+Sums and histograms are cumulative unless asked for as deltas (Prometheus remote write takes
+nothing else).  Each instrument keeps one series per attribute set, at most ``SERIES_MAX``; what
+is over it is folded into one series with ``otel.metric.overflow=true`` (SDK specification,
+"Cardinality limits").  As in the SDK, attribute values that are equal in Python (1, 1.0, True) are
+one.
 """
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import threading
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 from kaizen_otel import semconv
-from kaizen_otel._otlp.metrics import (
-    encode_gauge,
-    encode_histogram,
-    encode_histogram_point,
-    encode_number_point,
-    encode_sum,
-)
+from kaizen_otel._aggregation import Exemplar, Number
 from kaizen_otel._prometheus_text import render_counter, render_histogram
+from kaizen_otel._series import ALIASES_MAX, SERIES_MAX, Stream, key_of, quantile
 from kaizen_otel.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Mapping
 
+    from kaizen_otel._aggregation import Aggregation
+    from kaizen_otel._series import Series
+    from kaizen_otel.config import HistogramAggregation, Temporality
     from kaizen_otel.semconv import Instrument
 
-SERIES_MAX: Final = 2000
+__all__ = ["SERIES_MAX", "BoundInstrument", "MetricsManager"]
+
 Kind = Literal["counter", "up_down_counter", "gauge", "histogram"]
-_Key = tuple[tuple[str, object], ...]
-_OVERFLOW: Final[_Key] = (("otel.metric.overflow", True),)
 
 
-@dataclass(slots=True)
-class _Number:
-    value: float = 0
+class BoundInstrument:
+    """An instrument with fixed attributes: the cheapest way to record (``MetricsManager.bind``).
 
+    After a fork or a reset it begins a new series.
+    """
 
-@dataclass(slots=True)
-class _Distribution:
-    counts: list[int]
-    count: int = 0
-    total: float = 0.0
-    minimum: float = field(default=float("inf"))
-    maximum: float = field(default=float("-inf"))
+    __slots__ = ("_attributes", "_instrument", "_manager", "_series", "_version")
 
+    def __init__(
+        self, manager: MetricsManager, instrument: Instrument, attributes: Mapping[str, object]
+    ) -> None:
+        self._manager = manager
+        self._instrument = instrument
+        self._attributes = dict(attributes)
+        self._version = -1
+        self._series: Series | None = None
 
-class _Series:
-    """All series of one instrument.  Guarded by the manager's lock."""
-
-    __slots__ = ("instrument", "numbers", "points", "start_ns")
-
-    def __init__(self, instrument: Instrument, start_ns: int) -> None:
-        self.instrument = instrument
-        self.start_ns = start_ns
-        self.numbers: dict[_Key, _Number] = {}
-        self.points: dict[_Key, _Distribution] = {}
-
-    def record(self, key: _Key, value: float) -> None:
-        instrument = self.instrument
-        if instrument.kind == "histogram":
-            point = self.points.get(key)
-            if point is None:
-                if len(self.points) >= SERIES_MAX and key != _OVERFLOW:
-                    self.record(_OVERFLOW, value)
-                    return
-                point = self.points[key] = _Distribution([0] * (len(instrument.buckets) + 1))
-            point.counts[bisect.bisect_left(instrument.buckets, value)] += 1
-            point.count += 1
-            point.total += value
-            point.minimum = min(point.minimum, value)
-            point.maximum = max(point.maximum, value)
+    def record(self, value: float) -> None:
+        """Take one measurement; one that is no finite number is not recorded."""
+        manager = self._manager
+        if value - value != 0:  # NaN, infinities
             return
-        number = self.numbers.get(key)
-        if number is None:
-            if len(self.numbers) >= SERIES_MAX and key != _OVERFLOW:
-                self.record(_OVERFLOW, value)
+        with manager.lock:
+            if self._version != manager.version or self._series is None:
+                self._series = manager.find(self._instrument, self._attributes)
+                self._version = manager.version
+            try:
+                self._series.aggregation.record(value)
+            except OverflowError:  # an int that no double can hold
                 return
-            number = self.numbers[key] = _Number()
-        number.value = value if instrument.kind == "gauge" else number.value + value
-
-    def encode(self, time_ns: int) -> tuple[bytes, int]:
-        instrument = self.instrument
-        if instrument.kind == "histogram":
-            points = [self._encode_distribution(k, p, time_ns) for k, p in self.points.items()]
-            encoded = encode_histogram(
-                instrument.name,
-                unit=instrument.unit,
-                description=instrument.description,
-                points=points,
-            )
-            return encoded, len(points)
-        points = [
-            encode_number_point(
-                attributes=dict(key), start_ns=self.start_ns, time_ns=time_ns, value=number.value
-            )
-            for key, number in self.numbers.items()
-        ]
-        if instrument.kind == "gauge":
-            encoded = encode_gauge(
-                instrument.name,
-                unit=instrument.unit,
-                description=instrument.description,
-                points=points,
-            )
-        else:
-            encoded = encode_sum(
-                instrument.name,
-                unit=instrument.unit,
-                description=instrument.description,
-                points=points,
-                monotonic=instrument.kind == "counter",
-            )
-        return encoded, len(points)
-
-    def _encode_distribution(self, key: _Key, point: _Distribution, time_ns: int) -> bytes:
-        return encode_histogram_point(
-            attributes=dict(key),
-            start_ns=self.start_ns,
-            time_ns=time_ns,
-            count=point.count,
-            total=point.total,
-            bucket_counts=point.counts,
-            bounds=self.instrument.buckets,
-            minimum=point.minimum,
-            maximum=point.maximum,
-        )
 
 
 class MetricsManager:
     """Counters, up-down counters, gauges and histograms of one service.
 
     Names known to ``semconv.INSTRUMENTS`` get their unit and buckets from there.
+    ``temporality`` and ``histogram`` are ``OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE``
+    and ``OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION``.
     """
 
-    def __init__(self, *, time_ns: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        *,
+        time_ns: Callable[[], int] = time.time_ns,
+        temporality: Temporality = "cumulative",
+        histogram: HistogramAggregation = "explicit_bucket_histogram",
+    ) -> None:
         self._time_ns = time_ns
-        self._lock = threading.Lock()
-        self._series: dict[str, _Series] = {}
+        self._temporality: Temporality = temporality
+        self._histogram: HistogramAggregation = histogram
+        # Re-entrant: a finaliser may record on a thread that is recording just now.
+        self.lock = threading.RLock()
+        self.version = 0
+        self._streams: dict[str, Stream] = {}
 
     def counter(
         self, name: str, value: float = 1.0, labels: Mapping[str, object] | None = None
@@ -170,11 +115,63 @@ class MetricsManager:
         """Record one measurement."""
         self._record(name, "histogram", value, labels)
 
+    def bind(
+        self, instrument: Instrument | str, kind: Kind, attributes: Mapping[str, object]
+    ) -> BoundInstrument:
+        """Return an instrument with fixed attributes, for the places that record most."""
+        if isinstance(instrument, str):
+            instrument = _declared(instrument, kind)
+        return BoundInstrument(self, instrument, attributes)
+
     def record(
-        self, instrument: Instrument, value: float, attributes: Mapping[str, object] | None = None
+        self,
+        instrument: Instrument,
+        value: float,
+        attributes: Mapping[str, object] | None = None,
+        *,
+        trace_id: bytes = b"",
+        span_id: bytes = b"",
     ) -> None:
-        """Record a measurement of a declared instrument."""
-        self._record(instrument.name, instrument.kind, value, attributes, instrument)
+        """Record a measurement of a declared instrument.
+
+        The ids of a span that is sent make it an exemplar: a way from the metric to the trace.
+        """
+        if value - value != 0:  # NaN and infinities would spoil the sum for ever
+            return
+        with self.lock:
+            aggregation = self.find(instrument, attributes).aggregation
+            try:
+                aggregation.record(value)
+            except OverflowError:  # an int that no double can hold
+                return
+            if span_id:
+                aggregation.keep(Exemplar(value, self._time_ns(), trace_id, span_id))
+
+    def find(self, instrument: Instrument, attributes: Mapping[str, object] | None) -> Series:
+        """Return the series of an attribute set, for a caller that holds the lock.
+
+        Raises ``ConfigError`` if the name is another kind of instrument already.
+        """
+        stream = self._streams.get(instrument.name)
+        if stream is None:
+            new = Stream(instrument, self._temporality, self._histogram)
+            stream = self._streams.setdefault(instrument.name, new)
+        if stream.instrument.kind != instrument.kind:
+            raise ConfigError(
+                f"metric {instrument.name!r} is a {stream.instrument.kind}, it cannot also be a "
+                f"{instrument.kind}, nothing was recorded: choose another name"
+            )
+        given = tuple(attributes.items()) if attributes else ()
+        try:
+            series = stream.aliases.get(given)
+        except TypeError:  # a value that cannot be hashed: a list
+            return stream.find(attributes, self._time_ns())
+        if series is None:
+            series = stream.find(attributes, self._time_ns())
+            if len(stream.aliases) >= ALIASES_MAX:
+                stream.aliases.clear()
+            stream.aliases[given] = series
+        return series
 
     def _record(
         self,
@@ -182,24 +179,22 @@ class MetricsManager:
         kind: Kind,
         value: float,
         attributes: Mapping[str, object] | None,
-        instrument: Instrument | None = None,
     ) -> None:
-        if value != value or value in {float("inf"), float("-inf")}:  # noqa: PLR0124 - NaN
-            return  # one such value would make the sum useless for ever
-        key: _Key = tuple(sorted((k, _plain(v)) for k, v in (attributes or {}).items()))
-        with self._lock:
-            series = self._series.get(name)
-            if series is None:
-                declared = instrument or semconv.INSTRUMENTS.get(name)
-                if declared is None or declared.kind != kind:
-                    declared = semconv.Instrument(name=name, kind=kind, unit="", description="")
-                series = self._series[name] = _Series(declared, self._time_ns())
-            if series.instrument.kind != kind:
-                raise ConfigError(
-                    f"metric {name!r} is a {series.instrument.kind}, it cannot also be a {kind}, "
-                    "nothing was recorded: choose another name"
-                )
-            series.record(key, value)
+        stream = self._streams.get(name)
+        if stream is None or stream.instrument.kind != kind:
+            self.record(_declared(name, kind), value, attributes)
+            return
+        if value - value != 0:  # as in record()
+            return
+        with self.lock:
+            try:
+                series = stream.aliases[tuple(attributes.items()) if attributes else ()]
+            except (KeyError, TypeError):
+                series = self.find(stream.instrument, attributes)
+            try:
+                series.aggregation.record(value)
+            except OverflowError:
+                return
 
     @contextlib.contextmanager
     def timer_sync(self, name: str, labels: Mapping[str, object] | None = None) -> Generator[None]:
@@ -228,13 +223,11 @@ class MetricsManager:
         """
         if not 0.0 <= fraction <= 1.0:
             raise ConfigError(f"percentile of {fraction}: pass a fraction from 0 to 1")
-        key: _Key = tuple(sorted((k, _plain(v)) for k, v in (labels or {}).items()))
-        with self._lock:
-            series = self._series.get(name)
-            point = series.points.get(key) if series else None
-            if series is None or point is None:
+        with self.lock:
+            found = self._aggregation(name, labels)
+            if found is None or isinstance(found, Number):
                 return None
-            return _quantile(series.instrument.buckets, point, fraction)
+            return quantile(found, fraction)
 
     def percentiles(
         self, name: str, labels: Mapping[str, object] | None = None
@@ -244,64 +237,64 @@ class MetricsManager:
 
     def value(self, name: str, labels: Mapping[str, object] | None = None) -> float | None:
         """The current value of a counter or gauge, or None."""
-        key: _Key = tuple(sorted((k, _plain(v)) for k, v in (labels or {}).items()))
-        with self._lock:
-            series = self._series.get(name)
-            number = series.numbers.get(key) if series else None
-            return None if number is None else number.value
+        with self.lock:
+            found = self._aggregation(name, labels)
+            return found.value if isinstance(found, Number) else None
+
+    def _aggregation(self, name: str, labels: Mapping[str, object] | None) -> Aggregation | None:
+        stream = self._streams.get(name)
+        series = stream.series.get(key_of(labels)) if stream else None
+        return series.aggregation if series else None
 
     def collect(self) -> list[tuple[bytes, int]]:
-        """Every instrument as an encoded ``Metric`` message with its number of data points."""
+        """Every instrument as an encoded ``Metric`` message with its number of data points.
+
+        With delta temporality those without a measurement since the last call are left out.
+        """
         now_ns = self._time_ns()
-        with self._lock:
-            return [series.encode(now_ns) for series in self._series.values()]
+        with self.lock:
+            encoded = [stream.encode(now_ns) for stream in self._streams.values()]
+        return [one for one in encoded if one is not None]
 
     def reset(self) -> None:
         """Forget all series; the next measurement starts new ones."""
-        with self._lock:
-            self._series.clear()
+        with self.lock:
+            self._streams.clear()
+            self.version += 1
 
     def after_fork(self) -> None:
         """Start anew in a forked child: the parent goes on with the old series."""
-        self._lock = threading.Lock()
-        self._series = {}
+        self.lock = threading.RLock()
+        self._streams = {}
+        self.version += 1
 
     def export_text(self) -> str:
         """All series in the Prometheus text format, from memory."""
-        with self._lock:
-            return "".join(_render(self._series.values()))
+        with self.lock:
+            return "".join(_render(self._streams.values()))
 
     async def export(self) -> str:
         """``export_text`` under Kaizen's name."""
         return self.export_text()
 
 
-def _plain(value: object) -> object:
-    return value if isinstance(value, str | bool | int | float) else str(value)
+def _declared(name: str, kind: Kind) -> Instrument:
+    declared = semconv.INSTRUMENTS.get(name)
+    if declared is not None and declared.kind == kind:
+        return declared
+    return semconv.Instrument(name=name, kind=kind, unit="", description="")
 
 
-def _quantile(bounds: tuple[float, ...], point: _Distribution, fraction: float) -> float:
-    rank = fraction * point.count
-    below = 0
-    for index, count in enumerate(point.counts):
-        if count and below + count >= rank:
-            lower = bounds[index - 1] if index else min(point.minimum, bounds[0])
-            upper = bounds[index] if index < len(bounds) else point.maximum
-            value = lower + (upper - lower) * max(rank - below, 0.0) / count
-            return min(max(value, point.minimum), point.maximum)
-        below += count
-    return point.maximum
-
-
-def _render(series: Iterable[_Series]) -> Iterator[str]:
-    for one in series:
-        instrument = one.instrument
-        if instrument.kind == "histogram":
-            yield from render_histogram(
-                instrument,
-                ((dict(k), p.counts, p.count, p.total) for k, p in one.points.items()),
-            )
+def _render(streams: Iterable[Stream]) -> Iterator[str]:
+    for stream in streams:
+        rows = [(dict(series.key), series.aggregation) for series in stream.series.values()]
+        if stream.instrument.kind == "histogram":
+            points = [
+                (key, one.buckets(), one.count, one.total)
+                for key, one in rows
+                if not isinstance(one, Number)
+            ]
+            yield from render_histogram(stream.instrument, points)
         else:
-            yield from render_counter(
-                instrument, ((dict(k), n.value) for k, n in one.numbers.items())
-            )
+            numbers = [(key, one.value) for key, one in rows if isinstance(one, Number)]
+            yield from render_counter(stream.instrument, numbers)

@@ -1,4 +1,4 @@
-"""Metric messages: sums, gauges, explicit histograms and their data points.
+"""Metric messages: sums, gauges, histograms of both kinds, their data points and exemplars.
 
 Source: ``opentelemetry/proto/metrics/v1/metrics.proto``.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-from kaizen_otel._otlp.common import AttributeField, extend_attributes
+from kaizen_otel._otlp.common import EMPTY, AttributeField, extend_attributes
 from kaizen_otel._otlp.wire import (
     INT64_MAX,
     INT64_MIN,
@@ -28,10 +28,42 @@ CUMULATIVE: Final = 2
 
 _NUMBER_ATTRIBUTES: Final = AttributeField(7)
 _HISTOGRAM_ATTRIBUTES: Final = AttributeField(9)
+_EXPONENTIAL_ATTRIBUTES: Final = AttributeField(1)
+_EXEMPLAR_ATTRIBUTES: Final = AttributeField(7)
+
+
+def encode_exemplar(
+    *,
+    time_ns: int,
+    value: float,
+    trace_id: bytes = b"",
+    span_id: bytes = b"",
+    attributes: Mapping[str, object] = EMPTY,
+) -> bytes:
+    """Encode an Exemplar: one measurement, the span in which it was made, and its attributes.
+
+    ``attributes`` are those that the data point does not have.
+    """
+    parts = [b"\x11" + fixed64(time_ns)] if time_ns else []
+    if isinstance(value, int) and INT64_MIN <= value <= INT64_MAX:
+        parts.append(b"\x31" + fixed64(value & MASK64))
+    else:
+        parts.append(b"\x19" + pack_double(_float(value)))
+    if span_id:
+        parts.append(b"\x22\x08" + span_id)
+    if trace_id:
+        parts.append(b"\x2a\x10" + trace_id)
+    extend_attributes(parts, _EXEMPLAR_ATTRIBUTES, attributes)
+    return b"".join(parts)
 
 
 def encode_number_point(
-    *, attributes: Mapping[str, object], start_ns: int, time_ns: int, value: float
+    *,
+    attributes: Mapping[str, object],
+    start_ns: int,
+    time_ns: int,
+    value: float,
+    exemplars: Sequence[bytes] = (),
 ) -> bytes:
     """Encode a NumberDataPoint; an int keeps its type if it fits int64, else it is a double."""
     parts = _times(start_ns, time_ns)
@@ -39,6 +71,7 @@ def encode_number_point(
         parts.append(b"\x31" + fixed64(value & MASK64))
     else:
         parts.append(b"\x21" + pack_double(_float(value)))
+    parts += [delimited(b"\x2a", exemplar) for exemplar in exemplars]
     extend_attributes(parts, _NUMBER_ATTRIBUTES, attributes)
     return b"".join(parts)
 
@@ -54,6 +87,7 @@ def encode_histogram_point(
     bounds: Sequence[float],
     minimum: float | None = None,
     maximum: float | None = None,
+    exemplars: Sequence[bytes] = (),
 ) -> bytes:
     """Encode a HistogramDataPoint with explicit bounds.
 
@@ -70,11 +104,54 @@ def encode_histogram_point(
         parts.append(delimited(b"\x32", packed))
     if bounds:
         parts.append(delimited(b"\x3a", struct.pack(f"<{len(bounds)}d", *bounds)))
+    parts += [delimited(b"\x42", exemplar) for exemplar in exemplars]
     extend_attributes(parts, _HISTOGRAM_ATTRIBUTES, attributes)
     if minimum is not None:
         parts.append(b"\x59" + pack_double(_float(minimum)))
     if maximum is not None:
         parts.append(b"\x61" + pack_double(_float(maximum)))
+    return b"".join(parts)
+
+
+def encode_exponential_point(
+    *,
+    attributes: Mapping[str, object],
+    start_ns: int,
+    time_ns: int,
+    count: int,
+    total: float,
+    scale: int,
+    zero_count: int = 0,
+    positive: tuple[int, Sequence[int]] = (0, ()),
+    negative: tuple[int, Sequence[int]] = (0, ()),
+    minimum: float | None = None,
+    maximum: float | None = None,
+    exemplars: Sequence[bytes] = (),
+) -> bytes:
+    """Encode an ExponentialHistogramDataPoint.
+
+    ``positive`` and ``negative`` are the index of the first bucket and the counts from there on;
+    bucket ``i`` holds values in (base ** i, base ** (i + 1)] with base = 2 ** (2 ** -scale).
+    """
+    parts = _times(start_ns, time_ns)
+    if count:
+        parts.append(b"\x21" + fixed64(count))
+    parts.append(b"\x29" + pack_double(_float(total)))
+    if scale:
+        parts.append(b"\x30" + varint(_zigzag(scale)))
+    if zero_count:
+        parts.append(b"\x39" + fixed64(zero_count))
+    for prefix, (offset, counts) in ((b"\x42", positive), (b"\x4a", negative)):
+        if counts:
+            head = b"\x08" + varint(_zigzag(offset)) if offset else b""
+            packed = b"".join([varint(one) for one in counts])
+            parts.append(delimited(prefix, head + delimited(b"\x12", packed)))
+    parts += [delimited(b"\x5a", exemplar) for exemplar in exemplars]
+    extend_attributes(parts, _EXPONENTIAL_ATTRIBUTES, attributes)
+    if minimum is not None:
+        parts.append(b"\x61" + pack_double(_float(minimum)))
+    if maximum is not None:
+        parts.append(b"\x69" + pack_double(_float(maximum)))
     return b"".join(parts)
 
 
@@ -110,6 +187,24 @@ def encode_histogram(
     """Encode a Metric that holds a Histogram of histogram points."""
     data = _points(points) + b"\x10" + varint(temporality)
     return _metric(name, unit, description) + delimited(b"\x4a", data)
+
+
+def encode_exponential_histogram(
+    name: str,
+    *,
+    unit: str = "",
+    description: str = "",
+    points: Sequence[bytes],
+    temporality: int = CUMULATIVE,
+) -> bytes:
+    """Encode a Metric that holds an ExponentialHistogram."""
+    data = _points(points) + b"\x10" + varint(temporality)
+    return _metric(name, unit, description) + delimited(b"\x52", data)
+
+
+def _zigzag(value: int) -> int:
+    """Return a sint32 as the number that is written (protobuf encoding, "Signed Integers")."""
+    return (value << 1) ^ (value >> 31)
 
 
 def _times(start_ns: int, time_ns: int) -> list[bytes]:

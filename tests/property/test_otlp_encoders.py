@@ -33,6 +33,9 @@ from kaizen_otel._otlp.common import (
 )
 from kaizen_otel._otlp.logs import encode_log_record
 from kaizen_otel._otlp.metrics import (
+    encode_exemplar,
+    encode_exponential_histogram,
+    encode_exponential_point,
     encode_gauge,
     encode_histogram,
     encode_histogram_point,
@@ -322,6 +325,77 @@ def test_metrics_keep_their_meaning(data: st.DataObject) -> None:
             assert same_float(found.as_double, float(number))
         assert (found.start_time_unix_nano, found.time_unix_nano) == (start_ns, time_ns)
         assert all_mean(found.attributes, given_attributes)
+
+
+sint32 = st.integers(-(1 << 31), (1 << 31) - 1)
+buckets = st.tuples(sint32, st.lists(times, max_size=8))
+
+
+@MANY
+@given(data=st.data())
+def test_exponential_histograms_keep_their_meaning(data: st.DataObject) -> None:
+    arguments: dict[str, Any] = {"count": data.draw(times), "scale": data.draw(sint32)}
+    zero_count, total = data.draw(st.tuples(times, finite))
+    positive, negative = data.draw(st.tuples(buckets, buckets))
+    minimum, maximum = data.draw(st.tuples(st.none() | finite, st.none() | finite))
+    given_attributes, temporality = data.draw(attributes), data.draw(st.sampled_from([1, 2]))
+    point = encode_exponential_point(
+        **arguments,
+        attributes=given_attributes,
+        start_ns=1,
+        time_ns=2,
+        total=total,
+        zero_count=zero_count,
+        positive=positive,
+        negative=negative,
+        minimum=minimum,
+        maximum=maximum,
+    )
+    encoded = encode_exponential_histogram("e", unit="s", points=[point], temporality=temporality)
+    metric = Metric.FromString(encoded)
+    assert metric.exponential_histogram.aggregation_temporality == temporality
+    (found,) = metric.exponential_histogram.data_points
+    for name, value in arguments.items():
+        assert getattr(found, name) == value, name
+    assert found.zero_count == zero_count
+    assert same_float(found.sum, float(total))
+    for side, (offset, counts_) in ((found.positive, positive), (found.negative, negative)):
+        assert list(side.bucket_counts) == counts_
+        assert side.offset == (offset if counts_ else 0)
+    assert (found.min if found.HasField("min") else None) == minimum
+    assert (found.max if found.HasField("max") else None) == maximum
+    assert all_mean(found.attributes, given_attributes)
+
+
+@MANY
+@given(data=st.data())
+def test_exemplars_keep_their_meaning_in_every_kind_of_point(data: st.DataObject) -> None:
+    value = data.draw(finite | st.integers(-(1 << 63), (1 << 63) - 1))
+    time_ns, given_attributes = data.draw(st.tuples(times, attributes))
+    trace_id, span_id = data.draw(st.tuples(st.just(b"") | trace_ids, st.just(b"") | span_ids))
+    exemplar = encode_exemplar(
+        time_ns=time_ns,
+        value=value,
+        trace_id=trace_id,
+        span_id=span_id,
+        attributes=given_attributes,
+    )
+    shared: dict[str, Any] = {"attributes": {}, "start_ns": 1, "time_ns": 2}
+    shared["exemplars"] = [exemplar]
+    number = encode_number_point(**shared, value=1)
+    explicit_ = encode_histogram_point(**shared, count=1, total=1, bucket_counts=[1], bounds=[])
+    exponential = encode_exponential_point(**shared, count=1, total=1, scale=0)
+    for point in (
+        Metric.FromString(encode_gauge("g", points=[number])).gauge.data_points[0],
+        Metric.FromString(encode_histogram("h", points=[explicit_])).histogram.data_points[0],
+        Metric.FromString(
+            encode_exponential_histogram("e", points=[exponential])
+        ).exponential_histogram.data_points[0],
+    ):
+        (found,) = point.exemplars
+        assert (found.time_unix_nano, found.trace_id, found.span_id) == (time_ns, trace_id, span_id)
+        assert (found.as_int if isinstance(value, int) else found.as_double) == value
+        assert all_mean(found.filtered_attributes, given_attributes)
 
 
 @MANY
