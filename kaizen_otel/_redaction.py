@@ -36,6 +36,8 @@ _RULES: Final = (
     ("jwt", r"\beyJ[A-Za-z0-9_-]{8,512}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
     ("url_password", r"(?<=://)[^\s/:@]{1,256}:[^\s/@]{1,256}(?=@)"),
 )
+_DEPTH_MAX: Final = 16
+_NODES_MAX: Final = 65_536
 _REMEMBERED_LENGTH: Final = 64
 _REMEMBERED_MAX: Final = 4096
 _PATTERN: Final = re.compile("|".join(f"(?P<{name}>{text})" for name, text in _RULES))
@@ -76,16 +78,16 @@ class Redactor:
     def redact_attributes(self, attributes: Mapping[str, object]) -> dict[str, object]:
         """Attributes with secrets replaced; the value of a key that names a secret goes whole.
 
-        Numbers stay: ``token`` is also the name of a count.  Texts inside a sequence are
-        replaced as well; other values are left to the encoder.
+        Numbers stay: ``token`` is also the name of a count.  Texts inside sequences and
+        dictionaries are replaced as well; other values are left to the encoder.
         """
         redacted: dict[str, object] = {}
         clean = self._clean
         for key, value in attributes.items():
             if type(value) is str and (key, value) in clean:
                 redacted[key] = value
-            elif isinstance(value, (str, bytes, bytearray, list, tuple)):
-                found = self._redact_value(key, cast("object", value))
+            elif isinstance(value, (str, bytes, bytearray, list, tuple, dict)):
+                found = self._redact_value(key, cast("object", value), _DEPTH_MAX, [_NODES_MAX])
                 redacted[key] = found
                 if isinstance(found, str) and found is value and len(found) <= _REMEMBERED_LENGTH:
                     if len(clean) >= _REMEMBERED_MAX:
@@ -95,13 +97,26 @@ class Redactor:
                 redacted[key] = value
         return redacted
 
-    def _redact_value(self, key: object, value: object) -> object:
+    def _redact_value(
+        self, key: object, value: object, depth: int, nodes_left: list[int]
+    ) -> object:
         if isinstance(key, str) and _SECRET_KEY.search(key):
+            if isinstance(value, (bool, int, float)):
+                return value
             self._counts["key"] += 1
             return "[REDACTED:key]"
         if isinstance(value, str):
             return self.redact(value)
-        if isinstance(value, (list, tuple)):
-            items = cast("Sequence[object]", value)
-            return [self.redact(item) if isinstance(item, str) else item for item in items]
-        return value
+        if not isinstance(value, (list, tuple, dict)):
+            return value
+        nodes_left[0] -= len(cast("Sequence[object]", value))
+        if depth == 0 or nodes_left[0] < 0:
+            # The encoder follows no deeper and no further either.
+            return "[REDACTED:depth]"
+        if isinstance(value, dict):
+            items = cast("Mapping[object, object]", value).items()
+            return {
+                name: self._redact_value(name, item, depth - 1, nodes_left) for name, item in items
+            }
+        sequence = cast("Sequence[object]", value)
+        return [self._redact_value(None, item, depth - 1, nodes_left) for item in sequence]

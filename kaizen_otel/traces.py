@@ -242,6 +242,7 @@ class Span(trace.Span):
             else 0
         )
         assert self.end_ns is not None
+        redact = self._settings.redactor.redact_attributes
         return encode_span(
             trace_id=self.trace_id,
             span_id=self.span_id,
@@ -250,11 +251,11 @@ class Span(trace.Span):
             kind=self.kind,
             start_ns=self.start_ns,
             end_ns=self.end_ns,
-            attributes=self._settings.redactor.redact_attributes(self._attributes),
-            events=self._events,
+            attributes=redact(self._attributes),
+            events=[(at_ns, name, redact(a)) for at_ns, name, a in self._events],
             links=[
                 (c.trace_id.to_bytes(16, "big"), c.span_id.to_bytes(8, "big"),
-                 c.trace_state.to_header(), a)
+                 c.trace_state.to_header(), redact(a))
                 for c, a in self._links
             ],
             status_code=self._status[0],
@@ -266,12 +267,20 @@ class Span(trace.Span):
             dropped_links_count=self._dropped[2],
         )  # fmt: skip
 
-    def fail(self, error: BaseException | str) -> None:
-        """Mark the span as failed: ``error.type``, the status, and for an exception its event."""
-        self.set_attribute(semconv.ERROR_TYPE, semconv.error_type(error))
+    def fail(self, error: BaseException | str, *, with_message: bool = True) -> None:
+        """Mark the span as failed: ``error.type``, the status, and for an exception its event.
+
+        An exception's message often quotes what a tool or a model was given, so it is content:
+        without ``with_message`` only the type is told.
+        """
+        kind = semconv.error_type(error)
+        self.set_attribute(semconv.ERROR_TYPE, kind)
         if isinstance(error, BaseException):
-            self.record_exception(error)
-        self.set_status(StatusCode.ERROR, safe_text(error))
+            if with_message:
+                self.record_exception(error)
+            else:
+                self.add_event("exception", {semconv.EXCEPTION_TYPE: semconv.exception_type(error)})
+        self.set_status(StatusCode.ERROR, safe_text(error) if with_message else kind)
 
     def __exit__(self, exc_type: object, exc_val: BaseException | None, exc_tb: object) -> None:
         """End the span; an exception marks it as failed and goes on."""

@@ -78,9 +78,8 @@ class Effects:
     def internal_error(self, error: BaseException) -> None:
         """Count and report, at most once a minute, that our own code failed."""
         self.fault("internal_error")
-        self._signals.warn(
-            f"an operation was not recorded: {type(error).__qualname__}: {safe_text(error)}"
-        )
+        # Without its text, which may quote a value of the agent's.
+        self._signals.warn(f"an operation was not recorded: {type(error).__qualname__}")
 
     def on_begin(self, opened: OpenOperation) -> None:
         """The start event, the start's audit record, and the number of agents at work."""
@@ -205,7 +204,8 @@ class Effects:
                 metrics.record(histogram, tokens, attributes)
 
     def _log_end(self, opened: OpenOperation, error: BaseException | str | None) -> None:
-        logging, rule = self._signals.logging, opened.rule
+        signals, rule = self._signals, opened.rule
+        logging = signals.logging
         assert logging is not None
         if isinstance(error, BaseException) and opened.logged_error is not error:
             logging.emit(
@@ -216,7 +216,11 @@ class Effects:
                 attributes={
                     **_event_attributes(opened),
                     semconv.EXCEPTION_TYPE: semconv.exception_type(error),
-                    semconv.EXCEPTION_MESSAGE: safe_text(error),
+                    **(
+                        {semconv.EXCEPTION_MESSAGE: safe_text(error)}
+                        if signals.capture_content
+                        else {}
+                    ),
                 },
                 span=opened.span,
             )  # fmt: skip

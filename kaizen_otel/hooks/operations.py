@@ -206,7 +206,7 @@ class Operations:
         span = opened.span
         span.set_attributes(self._visible(attributes))
         if error is not None:
-            span.fail(error)
+            span.fail(error, with_message=self._signals.capture_content)
         if self._signals.seed_style and opened.rule.hook_pair:
             post = self._signals.tracing.start_span(
                 self._span_name(opened.rule, opened.target, "post"),

@@ -113,7 +113,8 @@ class Watch:
             failure = scope.cause if scope.failed else values.failure_of(result)
         elif scope.cause is not None and scope.cause is not error:
             # Kaizen replaces some exceptions (core/agent_loop.py:364); the first one is the reason.
-            scope.span.record_exception(scope.cause)
+            kind = semconv.exception_type(scope.cause)
+            scope.span.add_event("exception", {semconv.EXCEPTION_TYPE: kind})
         scope.operations.end(scope.key, None, failure)
 
     def open_strategy(self, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Scope | None:

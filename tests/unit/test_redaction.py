@@ -100,6 +100,23 @@ def test_no_text_costs_more_than_its_length(piece: str, start: str) -> None:
     assert cost(long) < 40 * max(cost(short), 1_000_000)
 
 
+def test_dictionaries_inside_attributes_are_followed_as_deep_as_they_are_encoded() -> None:
+    deep: dict[str, object] = {"password": "hunter2", "count": 3}
+    for _ in range(6):
+        deep = {"a": [deep, "token=hunter2"]}
+    found = Redactor().redact_attributes({"x": deep, "max_tokens": 5, "token": 7})
+    assert "hunter2" not in str(found)
+    assert "'count': 3" in str(found)
+    assert (found["max_tokens"], found["token"]) == (5, 7)
+    circle: dict[str, object] = {}
+    circle["circle"] = circle
+    assert "[REDACTED:depth]" in str(Redactor().redact_attributes({"x": circle}))
+    wide: object = "x"
+    for _ in range(12):
+        wide = [wide] * 10
+    assert "[REDACTED:depth]" in str(Redactor().redact_attributes({"x": wide}))
+
+
 def cost(text: str) -> int:
     """Processor time in nanoseconds, the least of three, for the work has no counter."""
     times = []

@@ -88,6 +88,18 @@ def test_an_exception_leaves_its_type_a_redacted_message_and_goes_on() -> None:
     assert data["events"][0]["name"] == "exception"
 
 
+def test_secrets_are_redacted_in_attributes_events_and_links() -> None:
+    sent: list[dict[str, Any]] = []
+    span = make(sent)
+    secret = {"note": "password=hunter2", "api_key": "hunter2", "in": {"token": ["hunter2"]}}
+    span.set_attributes(secret)
+    span.add_event("e", secret)
+    span.add_link(span.get_span_context(), secret)  # type: ignore[arg-type]
+    span.end()
+    assert "hunter2" not in str(sent)
+    assert str(sent).count("[REDACTED:") == 9
+
+
 def test_a_clock_that_steps_back_makes_no_negative_duration() -> None:
     sent: list[dict[str, Any]] = []
     span = make(sent, times=[2_000, 1_000])

@@ -86,6 +86,22 @@ def test_content_is_not_sent_unless_its_capture_is_asked_for() -> None:
         assert found["kaizen.cycle"] == 1
 
 
+def test_an_exceptions_message_is_content_and_its_type_is_not() -> None:
+    """Validation errors quote their input, HTTP errors their address, models' errors the prompt."""
+    for capture in (False, True):
+        seam = Seam(capture_content=capture)
+        seam.operations.begin("invoke_agent", "run", name="Shop")
+        seam.operations.end("run", error=ValueError("no customer Maria Müller"))
+        span = seam.span("invoke_agent Shop")
+        assert ("Maria" in str(span)) is capture
+        assert ("Maria" in str(seam.logs)) is capture
+        assert "exception.type" in str(span["events"])
+        assert span["status"]["message"] == (
+            "no customer Maria Müller" if capture else "ValueError"
+        )
+        assert span["attributes"]["error.type"] == "ValueError"
+
+
 def test_a_tool_has_an_intent_before_and_an_outcome_after() -> None:
     seam = Seam()
     seam.operations.begin("execute_tool", "t", name="pay")
