@@ -20,7 +20,8 @@ class Delivered:
     """The server took the request, except ``rejected_count`` of its items (partial success).
 
     ``is_otlp`` is False if the answer was a success in HTTP's words only: its body is no OTLP
-    message, so a proxy or another program may have said it.  ``is_reconnected`` is True if the
+    message, so a proxy or another program may have said it, or it has no length, so a part of it
+    may be missing.  ``is_reconnected`` is True if the
     kept-alive connection turned out to be dead and the request went over a new one: the server
     may have been restarted since its last answer.
     """

@@ -55,11 +55,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One HTTP answer; header names are in lower case."""
+    """One HTTP answer; header names are in lower case.
+
+    ``is_whole`` is False if only the end of the connection marked the end of the body, so that a
+    part of it may be missing.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    is_whole: bool = True
 
 
 def classify(place: Place, answer: Answer, *, time_ns: int) -> Outcome:
@@ -115,7 +120,7 @@ def _success(place: Place, answer: Answer) -> Outcome:
             rejected_count, message = parse_partial_success(answer.body)
     except ValueError as error:
         return Delivered(is_otlp=False, message=f"the body of the answer is not OTLP ({error})")
-    return Delivered(rejected_count=rejected_count, message=message)
+    return Delivered(rejected_count=rejected_count, message=message, is_otlp=answer.is_whole)
 
 
 def _json_partial_success(body: bytes) -> tuple[int, str]:

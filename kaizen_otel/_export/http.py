@@ -121,7 +121,7 @@ class HttpTransport:
             connection, stream = self._open(deadline_ns)
         except OSError as error:
             return _connect_failure(self._place, error)
-        stream.deadline_ns, stream.is_answered = deadline_ns, False
+        stream.deadline_ns, stream.is_answered, stream.is_cut = deadline_ns, False, False
         try:
             answer = self._exchange(connection, body)
         except TimeoutError:
@@ -141,6 +141,8 @@ class HttpTransport:
             if is_kept_alive and not stream.is_answered:
                 return None
             return _lost(self._place, error)
+        if stream.is_cut:
+            return _lost(self._place, http.client.IncompleteRead(answer.body))
         return classify(self._place, answer, time_ns=self._clock.time_ns())
 
     def _open(self, deadline_ns: int) -> tuple[http.client.HTTPConnection, DeadlineStream]:
@@ -180,6 +182,7 @@ class HttpTransport:
                 raise ConnectionResetError(str(error)) from error
         else:
             response = connection.getresponse()
+        is_whole = response.chunked or response.length is not None
         data = response.read(BODY_BYTES_MAX)
         if not response.isclosed():
             # Cut off, longer than we want to know, or ended by closing: not usable any more.
@@ -188,7 +191,7 @@ class HttpTransport:
             response.close()
             connection.close()
         headers = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(status=response.status, headers=headers, body=data)
+        return Answer(status=response.status, headers=headers, body=data, is_whole=is_whole)
 
 
 def _headers(endpoint: EndpointConfig, netloc: str) -> list[tuple[str, str]]:

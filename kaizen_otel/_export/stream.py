@@ -67,6 +67,8 @@ class DeadlineStream:
         self.deadline_ns = 0
         self.is_answered = False
         """Whether a byte came in since this was last set to False."""
+        self.is_cut = False
+        """Whether the other side stopped in the middle of a line, as in the head of an answer."""
 
     def sendall(self, data: bytes) -> None:
         """Write all of it."""
@@ -86,7 +88,7 @@ class DeadlineStream:
         """Open a buffered reader; the socket stays open until it is closed."""
         assert mode == "rb", mode
         self._readers += 1
-        return io.BufferedReader(_Reader(self))
+        return _Lines(self)
 
     def release(self) -> None:
         """Count one reader less."""
@@ -99,6 +101,20 @@ class DeadlineStream:
         self._is_closed = True
         if self._readers == 0:
             self._connection.close()
+
+
+class _Lines(io.BufferedReader):
+    """Notes a missing end of line, which ``http.client`` takes for the end of an answer's head."""
+
+    def __init__(self, stream: DeadlineStream) -> None:
+        super().__init__(_Reader(stream))
+        self._stream = stream
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        if not line.endswith(b"\n") and len(line) != size:
+            self._stream.is_cut = True
+        return line
 
 
 class _Reader(io.RawIOBase):

@@ -243,6 +243,7 @@ class Shipper:
         match outcome:
             case Delivered(is_otlp=False, message=message):
                 # Telemetry may take it for a yes; here what another program got would be lost.
+                message = message or "the answer has no length, a part of it may be missing"
                 self._outage.fail("wrong_protocol", message)
             case Delivered(rejected_count=0, is_reconnected=is_reconnected):
                 if is_reconnected:

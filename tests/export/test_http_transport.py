@@ -144,8 +144,10 @@ def test_an_answer_that_ends_by_closing_is_read() -> None:
 
     with RawServer(handle) as server:
         to = transport(server.port)
-        assert send(to, is_closed=False) == Delivered(rejected_count=2, message="old")
-        assert send(to) == Delivered(rejected_count=2, message="old")
+        # A part of it may be missing: good enough for telemetry, not for the audit trail.
+        whole = Delivered(rejected_count=2, message="old", is_otlp=False)
+        assert send(to, is_closed=False) == whole
+        assert send(to) == whole
         assert server.connections == 2
 
 
@@ -337,8 +339,10 @@ def cut_off(raw: bytes) -> Callable[[socket.socket, int, RawServer], None]:
         close_after_request,
         cut_off(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"),
         cut_off(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\nabc"),
+        cut_off(b"HTTP/1.1 200 OK\r\nContent-Ty"),
+        cut_off(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\n"),
     ],
-    ids=["reset", "closed", "cut off", "cut off chunk"],
+    ids=["reset", "closed", "cut off", "cut off chunk", "cut off line", "cut off head"],
 )
 def test_an_answer_that_never_came_in_whole_is_retryable(
     handle: Callable[[socket.socket, int, RawServer], None],
