@@ -41,10 +41,13 @@ _NODES_MAX: Final = 65_536
 _REMEMBERED_LENGTH: Final = 64
 _REMEMBERED_MAX: Final = 4096
 _PATTERN: Final = re.compile("|".join(f"(?P<{name}>{text})" for name, text in _RULES))
-_PREFILTER: Final = re.compile(
-    r"(?i)bearer|basic|private key|[spr]k-|gh[pousr]_|xox|akia|aiza|eyj|@|passw|pwd|secret"
-    r"|api[_-]?key|token|authorization"
-)
+# Each rule needs one of these; looked for one by one they cost a tenth of an alternation.
+_MARKS: Final = (
+    "bearer", "basic", "private key", "sk-", "pk-", "rk-", "ghp_", "gho_", "ghu_", "ghs_", "ghr_",
+    "xox", "akia", "aiza", "eyj", "@", "passw", "pwd", "secret", "api_key", "api-key", "apikey",
+    "token", "authorization",
+)  # fmt: skip
+_PREFILTER: Final = re.compile("|".join(map(re.escape, _MARKS)), re.IGNORECASE)
 _SECRET_KEY: Final = re.compile(
     r"(?i)(?:^|[._-])(?:password|passwd|pwd|secret|token|api[_-]?key|authorization|cookie"
     r"|credentials?|private[_-]?key)$"
@@ -66,7 +69,7 @@ class Redactor:
 
     def redact(self, text: str) -> str:
         """``text`` with every secret replaced."""
-        if _PREFILTER.search(text) is None:
+        if not _may_hold_secret(text):
             return text
         return _PATTERN.sub(self._replace, text)
 
@@ -120,3 +123,14 @@ class Redactor:
             }
         sequence = cast("Sequence[object]", value)
         return [self._redact_value(None, item, depth - 1, nodes_left) for item in sequence]
+
+
+def _may_hold_secret(text: str) -> bool:
+    if not text.isascii():
+        # Other letters are equal to ours for the rules, which ignore case as Unicode does.
+        return _PREFILTER.search(text) is not None
+    lowered = text.lower()
+    for mark in _MARKS:  # noqa: SIM110 - a generator costs more than the search
+        if mark in lowered:
+            return True
+    return False

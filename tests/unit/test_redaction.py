@@ -3,8 +3,10 @@ from __future__ import annotations
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from kaizen_otel._redaction import Redactor
+from kaizen_otel._redaction import _PATTERN, Redactor, _may_hold_secret
 
 SECRETS = [
     ("Authorization: Bearer abcdefghij.klmnop", "abcdefghij"),
@@ -30,6 +32,25 @@ def test_a_secret_does_not_survive(text: str, secret: str) -> None:
 )
 def test_plain_text_is_left_alone(text: str) -> None:
     assert Redactor().redact(text) == text
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from([text for text, _ in SECRETS]).flatmap(
+                lambda text: st.sampled_from([text, text.upper(), text.replace("s", "\u017f")])
+            ),
+            st.text(max_size=8),
+        ),
+        max_size=4,
+    )
+)
+def test_the_quick_look_overlooks_nothing_that_a_rule_would_find(parts: list[str]) -> None:
+    text = " ".join(parts)
+    found = Redactor().redact(text)
+    assert found == text or _may_hold_secret(text)
+    assert found == _PATTERN.sub(lambda match: f"[REDACTED:{match.lastgroup}]", text)
 
 
 def test_the_value_of_a_key_that_names_a_secret_goes_whole() -> None:
