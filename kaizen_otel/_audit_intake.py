@@ -11,36 +11,37 @@ import threading
 import weakref
 from collections import deque
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from kaizen_otel._edges import at_fork, secret_bytes
-from kaizen_otel._otlp.decode import decode_resource
-from kaizen_otel._spool.store import KEY_BYTES, Store, open_or_explain, read_or_make_key
-from kaizen_otel.audit._content import Pseudonyms
+from kaizen_otel._audit_anchors import Anchors
+from kaizen_otel._audit_keys import AuditKeys
+from kaizen_otel._audit_own import OwnRecords
+from kaizen_otel._edges import at_fork
+from kaizen_otel._spool.store import Store, open_or_explain
 from kaizen_otel.audit._gap import Gaps
-from kaizen_otel.audit.canonical import resource_hash
-from kaizen_otel.audit.chain import Chain, draft_of
+from kaizen_otel.audit.chain import draft_of
 from kaizen_otel.audit.record import EVENT_GAP, AuditRecord
 from kaizen_otel.audit.status import AuditStatus
 from kaizen_otel.errors import RecordTooLargeError, SpoolError, SpoolFailedError, SpoolFullError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence, Sized
+    from collections.abc import Callable
 
     from kaizen_otel._edges import Clock, Filesystem, Ids
     from kaizen_otel._export import Transport
+    from kaizen_otel._signing import Signer
     from kaizen_otel._spool.segment import Gap
     from kaizen_otel.audit._gap import Missing
     from kaizen_otel.audit.chain import Draft
     from kaizen_otel.config import AuditConfig
 
 _SECOND_NS: Final = 10**9
+_MILLISECOND_NS: Final = 10**6
 _RETRY_NS: Final = _SECOND_NS // 4
 _NEVER_NS: Final = 3600 * _SECOND_NS
 _WARN_INTERVAL_NS: Final = 60 * _SECOND_NS
 _EXIT_MS: Final = 2_000
 WAITING_MAX: Final = 10_000
-_RESOURCES_MAX: Final = 256
 _SHUT_DOWN: Final = "the audit trail is shut down, record NOT stored"
 
 _REASONS: Final[dict[type[BaseException], str]] = {
@@ -72,6 +73,8 @@ class Intake:
         ids: Ids,
         filesystem: Filesystem,
         warn: Callable[[str], None],
+        signer: Signer | None = None,
+        anchor: Callable[[bytes], object] | None = None,
         waiting_max: int = WAITING_MAX,
     ) -> None:
         self._directory = directory
@@ -83,6 +86,16 @@ class Intake:
         self._filesystem = filesystem
         self._warn = warn
         self._waiting_max = waiting_max
+        self.keys = AuditKeys(
+            directory,
+            signer=signer,
+            setting=config.signing_key,
+            resource=resource,
+            filesystem=filesystem,
+            clock=clock,
+            warn=warn,
+        )
+        self._anchor = anchor if config.anchors == "logs" else None
         self._is_delivered_level = config.durability == "delivered"
         self._is_waiting_mode = config.on_failure == "wait"
         self._is_direct = not (self._is_delivered_level or self._is_waiting_mode)
@@ -90,46 +103,35 @@ class Intake:
         self._reset()
         _intakes.add(self)
 
-    def _reset(self) -> None:
+    def _reset(self, previous_stream_id: str = "") -> None:
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._store: Store | None = None
-        self._pseudonyms: Pseudonyms | None = None
-        self._resource_hashes: dict[bytes, str] = {}
-        self._chain = Chain(None)
-        self._is_shut_down = False
+        path = self._config.anchor_file
+        self._anchors = Anchors(
+            sink=self._anchor,
+            path=None if path is None else str(path),
+            resource=self._resource,
+            filesystem=self._filesystem,
+            clock=self._clock,
+            warn=self._warn,
+        )
+        self._own = OwnRecords(
+            make_signer=self.keys.signer,
+            resource_hash=self.keys.resource_hash,
+            anchors=self._anchors,
+            clock=self._clock,
+            ids=self._ids,
+            warn=self._warn,
+            previous_stream_id=previous_stream_id,
+        )
+        self._is_shut_down = self._is_released = False
         self._waiting: deque[_Pending] = deque()
         self._gaps = Gaps()
         self._mend_at_ns = 0
         self._warned_at_ns: dict[str, int] = {}
+        self._refusals: dict[str, int] = {}
         self._emitted = self._durable = self._refused = self._gaps_written = 0
-
-    @property
-    def pseudonyms(self) -> Pseudonyms:
-        """The pseudonyms of this spool root; its key is made at the first use."""
-        if self._pseudonyms is None:
-            try:
-                key = read_or_make_key(
-                    self._directory, filesystem=self._filesystem, clock=self._clock
-                )
-            except OSError as error:
-                self._warn(
-                    f"no pseudonym key in {self._directory} ({error}): values of this process "
-                    "cannot be recognised in the audit trail later (KAIZEN_OTEL_SPOOL_DIR)"
-                )
-                key = secret_bytes(KEY_BYTES)
-            self._pseudonyms = Pseudonyms(key)
-        return self._pseudonyms
-
-    def resource_hash(self, resource: bytes) -> str:
-        """Return the hash of an encoded Resource, or of the process's own for none."""
-        known = self._resource_hashes.get(resource)
-        if known is None:
-            decoded = decode_resource(resource or self._resource())
-            if len(self._resource_hashes) >= _RESOURCES_MAX:
-                self._resource_hashes.clear()
-            known = self._resource_hashes[resource] = resource_hash(decoded.get("attributes"))
-        return known
 
     def put(self, data: Draft, resource: bytes) -> Future[int]:
         """Hand over one record; the future is answered when it is stored, delivered or refused.
@@ -173,11 +175,13 @@ class Intake:
                     bytes_max=config.bytes_max,
                     timeout_ms=config.endpoint.timeout_ms,
                     is_durable=config.durability != "none",
-                    finish=self._finish,
+                    finish=self._own.seal,
+                    framing=self._own,
                     warn=self._warn,
                     on_gap=self._report,
-                    on_step=self._mend,
+                    on_step=self._step,
                 )
+                self._anchors.wake = self._store.shipper.wake
                 self._store.shipper.start()
             return self._store
 
@@ -194,26 +198,49 @@ class Intake:
         self._mend()
         return store.flush(timeout_ms)
 
-    def shutdown(self, timeout_ms: int, *, is_hurried: bool = False) -> bool:
-        """Store what waits, deliver what can be, refuse what comes; True if all is delivered.
-
-        ``is_hurried`` does not wait for a receiver that is known to take nothing.
-        """
+    def end(self, timeout_ms: int) -> bool:
+        """Store what waits, end the stream, refuse what comes; False if the disk took too long."""
         with self._lock:
-            if self._is_shut_down:
-                return True
-            self._is_shut_down = True
-            store, waiting = self._store, list(self._waiting)
+            waiting = list(self._waiting)
             self._waiting.clear()
+            is_first, self._is_shut_down = not self._is_shut_down, True
+            store = self._store
             self._room.notify_all()
         if store is None:
             return True
         for pending in waiting:
             self._append(pending)
-        self._write_gaps(store)
-        if is_hurried and store.shipper.status().failing_ns:
-            return store.spool.close(timeout_ms) and store.shutdown(0)
-        return store.shutdown(timeout_ms)
+        if is_first:
+            self._write_gaps(store)
+        return store.spool.close(timeout_ms)
+
+    def shutdown(self, timeout_ms: int, *, is_hurried: bool = False) -> bool:
+        """Do what ``end`` does, then deliver what can be; True if all is delivered.
+
+        ``is_hurried`` does not wait for a receiver that is known to take nothing.
+        """
+        with self._lock:
+            if self._is_released:
+                return True
+            self._is_released = True
+        deadline_ns = self._clock.monotonic_ns() + timeout_ms * _MILLISECOND_NS
+        is_ended, store = self.end(timeout_ms), self._store
+        if store is None:
+            return True
+        is_delivered = False
+        if is_ended:
+            is_in_vain = is_hurried and bool(store.shipper.status().failing_ns)
+            left_ms = max(0, (deadline_ns - self._clock.monotonic_ns()) // _MILLISECOND_NS)
+            is_delivered = store.shutdown(0 if is_in_vain else left_ms)
+        self._anchors.write(is_last=True)
+        return is_delivered
+
+    def rotate_key(self, signer: Signer) -> Future[int]:
+        """Change the key that signs this process's records; see ``OwnRecords.rotate``."""
+        store = self._store or self.open()
+        if store is None:
+            return _failed_future(SpoolFailedError(_SHUT_DOWN))
+        return self._own.rotate(signer, store.spool)
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: records, numbers and locks are the parent's."""
@@ -222,17 +249,22 @@ class Intake:
             store.abandon()
             # Kept: collecting it would close sockets that the parent uses.
             self._inherited.append(store)
-        self._reset()
+        stream = None if store is None else store.spool.stream
+        self.keys.keep_signer(self._own.signer)
+        self.keys.after_fork()
+        self._reset("" if stream is None else stream.stream_id)
 
     def status(self) -> AuditStatus:
         """Return the counts."""
-        store = self._store
+        store, own = self._store, self._own
         shipped = None if store is None else store.shipper.status()
         stream = None if store is None else store.spool.stream
+        oldest_ns = None if stream is None else own.oldest_ns(stream.cursor.sequence_next)
+        signing = own.chain.signing
         with self._lock:
             delivered = 0 if shipped is None else shipped.delivered
             quarantined = 0 if shipped is None else shipped.quarantined
-            stored = self._durable + self._gaps_written
+            stored = self._durable + self._gaps_written + own.count
             return AuditStatus(
                 emitted=self._emitted,
                 durable=self._durable,
@@ -242,17 +274,16 @@ class Intake:
                 undelivered=max(0, stored - delivered - quarantined),
                 quarantined=quarantined,
                 gaps=self._gaps_written,
+                own=own.count,
+                refusals=dict(self._refusals),
+                sign_failures=own.chain.sign_failures,
+                key_id="" if signing is None else signing.key_id,
                 bytes_used=0 if store is None else store.spool.bytes_used,
                 stream_id="" if stream is None else stream.stream_id,
+                lag_ns=0 if oldest_ns is None else max(0, self._clock.time_ns() - oldest_ns),
                 failing_ns=0 if shipped is None else shipped.failing_ns,
                 failure="" if shipped is None else shipped.failure,
             )
-
-    def _finish(
-        self, items: Sequence[Sized], *, stream_id: str, first_sequence: int
-    ) -> Sequence[bytes]:
-        drafts = cast("Sequence[Draft]", items)
-        return self._chain.seal(drafts, stream_id=stream_id, first_sequence=first_sequence)
 
     def _append_directly(self, data: Draft, resource: bytes) -> Future[int]:
         """The usual way: what the spool answers is the answer."""
@@ -312,15 +343,14 @@ class Intake:
 
     def _refused_future(self, error: BaseException) -> Future[int]:
         self._count_refusal(error)
-        future = _running()
-        future.set_exception(error)
-        return future
+        return _failed_future(error)
 
     def _count_refusal(self, error: BaseException) -> None:
         reason = _REASONS.get(type(error), "fault")
         now_ns, monotonic_ns = self._clock.time_ns(), self._clock.monotonic_ns()
         with self._lock:
             self._refused += 1
+            self._refusals[reason] = self._refusals.get(reason, 0) + 1
             self._gaps.refused(reason, now_ns=now_ns)
             store = self._store
             last_ns = self._warned_at_ns.get(reason)
@@ -336,6 +366,10 @@ class Intake:
         now_ns = self._clock.time_ns()
         with self._lock:
             self._gaps.reported(gap, now_ns=now_ns)
+
+    def _step(self) -> int:
+        """Do what the shipper's thread does besides; return when to be called next."""
+        return min(self._mend(), self._anchors.write())
 
     def _mend(self) -> int:
         """Try waiting records and gap records again; return when to be called next."""
@@ -369,7 +403,7 @@ class Intake:
                 record_id=self._ids.uuid7(),
                 time_ns=now_ns,
                 event_name=EVENT_GAP,
-                resource_hash=self.resource_hash(b""),
+                resource_hash=self.keys.resource_hash(),
                 attributes=missing.attributes(),
             )
             answer = store.spool.append(draft_of(record), is_reserved=True)
@@ -390,6 +424,12 @@ def _running() -> Future[int]:
     """Return a future that whoever waits for it cannot cancel."""
     future: Future[int] = Future()
     future.set_running_or_notify_cancel()
+    return future
+
+
+def _failed_future(error: BaseException) -> Future[int]:
+    future = _running()
+    future.set_exception(error)
     return future
 
 

@@ -133,6 +133,13 @@ class Filesystem(Protocol):
         """
         ...
 
+    def open_append(self, path: str) -> int:
+        """Open a file for appending, together with other processes.
+
+        If there is none it is made so that only its owner can read it.
+        """
+        ...
+
     def write(self, handle: int, data: bytes) -> int:
         """Append and return how many bytes were taken, which may be fewer than were given."""
         ...
@@ -237,6 +244,11 @@ class OsFilesystem:
     def create(self, path: str) -> int:
         """Make a file with mode 0600, opened for appending, closed on exec."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        return os.open(path, flags, 0o600)
+
+    def open_append(self, path: str) -> int:
+        """Open with ``O_APPEND``: each write goes to what is the end then, whoever writes."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         return os.open(path, flags, 0o600)
 
     def write(self, handle: int, data: bytes) -> int:

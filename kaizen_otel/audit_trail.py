@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from kaizen_otel._edges import Clock, Filesystem, Ids
     from kaizen_otel._export import Transport
+    from kaizen_otel._signing import Signer
     from kaizen_otel.config import AuditConfig
 
 __all__ = ["AuditEntry", "AuditStatus", "AuditTrailManager", "Receipt"]
@@ -96,8 +97,12 @@ class AuditTrailManager:
 
     Every argument is optional: ``config`` comes from the environment, ``directory`` from it,
     ``transport`` leads to its endpoint.  ``resource`` is an encoded OTLP Resource or a function
-    that makes one (called again in a forked child).  Opens nothing before the first record.
-    Raises ``PlatformError`` on Windows.
+    that makes one (called again in a forked child).  ``signer`` signs instead of the key that
+    KAIZEN_OTEL_SIGNING_KEY names: an object with ``key_id``, ``public_key`` and ``sign``, whose key
+    may be in a key store elsewhere.  It is called by the thread that writes, once per group commit,
+    and every record waits for it.  ``anchor`` takes each signed checkpoint as an encoded LogRecord,
+    and must not block.  Opens nothing before the first record.  Raises ``PlatformError`` on
+    Windows.
     """
 
     def __init__(
@@ -111,6 +116,8 @@ class AuditTrailManager:
         ids: Ids | None = None,
         filesystem: Filesystem | None = None,
         warn: Callable[[str], None] | None = None,
+        signer: Signer | None = None,
+        anchor: Callable[[bytes], object] | None = None,
     ) -> None:
         whole = Config.from_environment() if config is None else config
         audit = whole.audit if isinstance(whole, Config) else whole
@@ -129,6 +136,8 @@ class AuditTrailManager:
             ids=self._ids,
             filesystem=self._filesystem,
             warn=warn or RateLimitedWarnings(),
+            signer=signer,
+            anchor=anchor,
         )
 
     def emit(
@@ -164,7 +173,7 @@ class AuditTrailManager:
         ``details``, ``metadata`` and ``user_id`` are content: the record holds their HMACs and
         sizes, and plain values of the keys in ``audit.PUBLIC_DETAILS``.
         """
-        pseudonyms = self._intake.pseudonyms
+        pseudonyms = self._intake.keys.pseudonyms
         details, metadata = details or {}, metadata or {}
         event_name, verb = names.event_of_action(action)
         word = code_or_pseudonym(action, pseudonyms)
@@ -192,7 +201,7 @@ class AuditTrailManager:
 
     def query_by_action(self, action: str) -> Query[list[AuditEntry]]:
         """Find the records of one action."""
-        pseudonym = code_or_pseudonym(action, self._intake.pseudonyms)
+        pseudonym = code_or_pseudonym(action, self._intake.keys.pseudonyms)
         return self._query(Filter(action=pseudonym))
 
     def query_by_user(self, user_id: str) -> Query[list[AuditEntry]]:
@@ -212,12 +221,12 @@ class AuditTrailManager:
         return self._query(Filter(since_ns=since_ns, until_ns=until_ns))
 
     def query_all(self) -> Query[list[AuditEntry]]:
-        """Find all records."""
+        """Find all records but those that a stream writes about itself."""
         return self._query(Filter())
 
     def pseudonym(self, value: object) -> str:
         """Return what stands in the trail for a value, to compare."""
-        return self._intake.pseudonyms.of(value)
+        return self._intake.keys.pseudonyms.of(value)
 
     def start(self) -> None:
         """Begin to ship what ended processes left in the spool, before the first own record."""
@@ -226,6 +235,22 @@ class AuditTrailManager:
     def flush(self, timeout_ms: int) -> bool:
         """Wait until everything emitted so far is delivered; False if time was up."""
         return self._intake.flush(timeout_ms)
+
+    def rotate_key(self, signer: Signer) -> Receipt:
+        """Sign this process's further records with another key.
+
+        The old key signs a record that names the new one, and the new one proves in it that it is
+        meant.  If that record cannot be stored the receipt is False, ``reason`` says why, and the
+        old key signs on.  Other processes of this machine and later ones go on with theirs.
+        """
+        return Receipt("", self._intake.rotate_key(signer))
+
+    def end(self, timeout_ms: int) -> bool:
+        """Store what waits and end the stream; False if the disk took longer than that.
+
+        Further records are refused.  What is stored is still delivered until ``shutdown``.
+        """
+        return self._intake.end(timeout_ms)
 
     def shutdown(self, timeout_ms: int) -> bool:
         """Store what waits, deliver what can be, then refuse every further record.
@@ -254,11 +279,11 @@ class AuditTrailManager:
                 record_id=record_id,
                 time_ns=self._clock.time_ns(),
                 event_name=event_name,
-                attributes=protect(attributes, intake.pseudonyms),
+                attributes=protect(attributes, intake.keys.pseudonyms),
                 # An id of another size belongs to no trace; the fact is recorded all the same.
                 trace_id=trace_id if len(trace_id) == _TRACE_ID_SIZE else b"",
                 span_id=span_id if len(span_id) == _SPAN_ID_SIZE else b"",
-                resource_hash=intake.resource_hash(resource),
+                resource_hash=intake.keys.resource_hash(resource),
             )
             return record_id, intake.put(draft_of(record), resource)
         except Exception as error:  # noqa: BLE001 - auditing must not break the agent
@@ -271,7 +296,8 @@ class AuditTrailManager:
             records = read_stored(
                 self._filesystem, self._directory, None if trail is None else str(trail)
             )
-            return [audit_entry(record, user_id) for record in select(records, asked)]
+            found = select(records, asked)
+            return [audit_entry(r, user_id) for r in found if r.event_name not in names.OWN_EVENTS]
 
         return Query(ask)
 

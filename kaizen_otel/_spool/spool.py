@@ -12,8 +12,9 @@ import itertools
 import queue
 import threading
 from concurrent.futures import Future, wait
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
+from kaizen_otel._spool.framing import FINISH_BYTES_MAX
 from kaizen_otel._spool.segment import ENTRY_OVERHEAD
 from kaizen_otel._spool.writer import DISK_IS_FULL, Finished, SegmentWriter
 from kaizen_otel.errors import RecordTooLargeError, SpoolFailedError, SpoolFullError
@@ -22,33 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence, Sized
 
     from kaizen_otel._edges import Clock, Filesystem, Ids
+    from kaizen_otel._spool.framing import Finish, Framing
     from kaizen_otel._spool.stream import Stream
     from kaizen_otel.errors import SpoolError
 
 BYTES_MAX: Final = 1024 * 1024 * 1024
 SEGMENT_BYTES_MAX: Final = 16 * 1024 * 1024
 RECORD_BYTES_MAX: Final = 64 * 1024
-FINISH_BYTES_MAX: Final = 1024
 QUEUED_BYTES_MAX: Final = 32 * 1024 * 1024
 _COMMIT_COUNT_MAX: Final = 1024
 _COMMIT_BYTES_MAX: Final = 4 * 1024 * 1024
 _RESERVE_BYTES: Final = 256 * 1024
 _RESERVE_FRACTION: Final = 16
 _WARN_PERCENT: Final = 80
-
-
-class Finish(Protocol):
-    """Completes the bytes of a group commit when its place in the stream is known."""
-
-    def __call__(
-        self, items: Sequence[Sized], *, stream_id: str, first_sequence: int
-    ) -> Sequence[bytes]:
-        """Return the bytes to store, each at most ``FINISH_BYTES_MAX`` more than its item's size.
-
-        Called by one thread, in the order of the numbers; again with the same number if it was
-        not used.
-        """
-        ...
+# What one of the stream's own items may take up.
+_OWN_BYTES: Final = 4 * 1024
 
 
 class _Item(NamedTuple):
@@ -77,6 +66,7 @@ class Spool:
         segment_bytes_max: int = SEGMENT_BYTES_MAX,
         is_durable: bool = True,
         finish: Finish | None = None,
+        framing: Framing | None = None,
         on_stored: Callable[[], None] | None = None,
         warn: Callable[[str], None] | None = None,
     ) -> None:
@@ -87,6 +77,8 @@ class Spool:
         self._bytes_max = bytes_max
         self._reserve_bytes = min(_RESERVE_BYTES, bytes_max // _RESERVE_FRACTION)
         self._finish = finish
+        self._framing = framing
+        self._has_stored = False
         self._on_stored = on_stored
         self._warn = warn
         self._writer = SegmentWriter(
@@ -246,27 +238,55 @@ class Spool:
         return None
 
     def _run(self) -> None:
-        item: _Item | Future[None] | None = None
         while True:
-            batch: list[_Item] = []
-            size = 0
-            item = self._queue.get()
-            while isinstance(item, _Item):
-                batch.append(item)
-                size += len(item.data)
-                if len(batch) == _COMMIT_COUNT_MAX or size > _COMMIT_BYTES_MAX:
-                    break
-                try:
-                    item = self._queue.get_nowait()
-                except queue.Empty:
-                    break
+            batch, then = self._gather()
+            own_count = 0 if self._framing is None else self._frame(batch, is_end=then is None)
             if batch:
-                self._commit(batch)
-            if item is None:
+                self._commit(batch, own_count)
+            if then is None:
                 break
-            if isinstance(item, Future):
-                item.set_result(None)
+            if isinstance(then, Future):
+                then.set_result(None)
         self._close_segment()
+
+    def _gather(self) -> tuple[list[_Item], _Item | Future[None] | None]:
+        """Return the next commit's items and what ended it: a marker, None for the end, or more."""
+        batch: list[_Item] = []
+        size = 0
+        pause_s = None if self._framing is None else self._framing.pause_s()
+        try:
+            item = self._queue.get(timeout=pause_s)
+        except queue.Empty:
+            return batch, _SILENCE
+        while isinstance(item, _Item):
+            batch.append(item)
+            size += len(item.data)
+            if len(batch) == _COMMIT_COUNT_MAX or size > _COMMIT_BYTES_MAX:
+                break
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                break
+        return batch, item
+
+    def _frame(self, batch: list[_Item], *, is_end: bool) -> int:
+        """Put the stream's own items around a commit; return how many there are."""
+        framing = self._framing
+        if framing is None or not (batch or self._has_stored):
+            return 0
+        has_room = not self._is_full(_OWN_BYTES, is_reserved=True)
+        try:
+            before = () if self._has_stored else framing.before()
+            count = len(before) + len(batch)
+            after = framing.after(count, is_end=is_end, has_room=has_room)
+        except Exception as unexpected:  # noqa: BLE001 - the only writer must outlive our mistakes
+            self._say(f"the audit stream says nothing of itself, a fault: {unexpected!r}")
+            return 0
+        batch[:0] = [_own_item(data) for data in before]
+        batch += [_own_item(data) for data in after]
+        with self._lock:
+            self._bytes_queued += sum(_size_of(data, b"") for data in (*before, *after))
+        return len(before) + len(after)
 
     def _close_segment(self) -> None:
         try:
@@ -274,7 +294,7 @@ class Spool:
         except OSError as error:
             self._say(f"closing the audit spool: {error}; every acknowledged record is stored")
 
-    def _commit(self, batch: list[_Item]) -> None:
+    def _commit(self, batch: list[_Item], own_count: int) -> None:
         """Make a batch durable and tell each appender what became of its record."""
         first = self._writer.sequence_next
         try:
@@ -285,6 +305,10 @@ class Spool:
             self._bytes_queued -= sum(_size_of(item.data, item.resource) for item in batch)
             if error is not None and self._writer.sequence_next > first:
                 _add_range(self._burned, first, self._writer.sequence_next - 1)
+        if error is None:
+            self._has_stored = True
+        if self._framing is not None:
+            self._framing.committed(own_count, error)
         for sequence, item in enumerate(batch, first):
             if item.on_answer is not None:
                 item.on_answer(error)
@@ -339,6 +363,15 @@ class Spool:
     def _say(self, message: str) -> None:
         if self._warn is not None:
             self._warn(message)
+
+
+def _own_item(data: Sized) -> _Item:
+    future: Future[int] = Future()
+    future.set_running_or_notify_cancel()
+    return _Item(data, b"", future, None)
+
+
+_SILENCE: Final = _own_item(b"")
 
 
 def _as_they_are(items: Sequence[Sized], *, stream_id: str, first_sequence: int) -> Sequence[bytes]:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from kaizen_otel._edges import Clock, Filesystem, Ids
     from kaizen_otel._export import Outcome, Signal, Transport
+    from kaizen_otel._spool.framing import Finish, Framing
     from kaizen_otel._spool.segment import Gap
-    from kaizen_otel._spool.spool import Finish
     from kaizen_otel.config import EndpointConfig
 
 KEY_BYTES: Final = 32
@@ -48,6 +48,7 @@ class Store:
         timeout_ms: int,
         is_durable: bool,
         finish: Finish,
+        framing: Framing,
         warn: Callable[[str], None],
         on_gap: Callable[[Gap], None],
         on_step: Callable[[], int],
@@ -62,6 +63,7 @@ class Store:
             bytes_max=bytes_max,
             is_durable=is_durable,
             finish=finish,
+            framing=framing,
             on_stored=self._notice_stored,
             warn=warn,
         )

@@ -142,9 +142,11 @@ class Chain:
                 place.append((names.PREVIOUS_HASH, previous))
             place.append((names.STREAM_ID, stream_id))
             is_signed = sequence == last or draft.signing_next is not None
+            failures = self.sign_failures
             data, previous = self._seal(draft, place, is_signed=is_signed)
             sealed.append(data)
-            if draft.signing_next is not None:
+            # A change of key that the old key has not signed is none.
+            if draft.signing_next is not None and self.sign_failures == failures:
                 self.signing = draft.signing_next
         hashes[last] = previous
         self._hashes = hashes

@@ -84,6 +84,9 @@ EVENT_ACCESSED: Final = "kaizen.audit.accessed"
 EVENT_GAP: Final = "kaizen.audit.gap"
 EVENT_OTHER: Final = "kaizen.audit.record"
 
+OWN_EVENTS: Final = frozenset({EVENT_STARTED, EVENT_CHECKPOINT, EVENT_STOPPED, EVENT_KEY_ROTATED})
+"""What a stream says about itself: each is signed, and is an anchor outside of the trail."""
+
 Phase = Literal["intent", "outcome"]
 Result = Literal["success", "failure", "denied"]
 

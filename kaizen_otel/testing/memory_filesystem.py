@@ -118,6 +118,13 @@ class MemoryFilesystem:
             self._change("create", path, lambda: parent.entries.update({name: file}))
             return self._open(path, file)
 
+    def open_append(self, path: str) -> int:
+        """Open a file for appending, making it if it is not there."""
+        with self._lock:
+            parent, name = self._parent(path)
+            self._change("open_append", path, lambda: parent.entries.setdefault(name, _File()))
+            return self._open(path, self._file(path))
+
     def write(self, handle: int, data: bytes) -> int:
         """Append; short if the disk fills up or a ``short`` fault is due."""
         with self._lock:

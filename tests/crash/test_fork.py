@@ -13,6 +13,7 @@ from kaizen_otel._edges import OsFilesystem
 from kaizen_otel._spool.files import stream_ids
 from kaizen_otel._spool.stream import Stream
 from kaizen_otel.audit._stored import read_spool
+from kaizen_otel.audit.record import OWN_EVENTS
 
 _ROOT = Path(__file__).parents[2]
 
@@ -118,17 +119,25 @@ def test_parent_and_children_have_streams_of_their_own(tmp_path: Path) -> None:
     by_stream: dict[object, set[str]] = {}
     numbers: dict[object, list[int]] = {}
     resources: dict[object, set[object]] = {}
+    begins: dict[object, set[object]] = {}
     for record in records:
         stream_id = record.attributes["audit.sequence.stream_id"]
         sequence = record.attributes["audit.sequence.number"]
         assert isinstance(sequence, int)
-        by_stream.setdefault(stream_id, set()).add(record.agent)
+        by_stream.setdefault(stream_id, set())
+        if record.event_name not in OWN_EVENTS:
+            by_stream[stream_id].add(record.agent)
+        previous = record.attributes.get("kaizen.audit.previous_stream_id")
+        if record.event_name == "kaizen.audit.started":
+            begins.setdefault(previous, set()).add(stream_id)
         numbers.setdefault(stream_id, []).append(sequence)
         instance = record.resource["service.instance.id"]
         resources.setdefault(stream_id, set()).add(instance)
     owners = sorted("+".join(sorted(agents)) for agents in by_stream.values())
     assert owners == ["busy+parent", "child0", "child1", "child2", "child3"]
     assert all(found == list(range(1, len(found) + 1)) for found in numbers.values())
+    [parent] = begins.pop(None)
+    assert begins == {parent: set(by_stream) - {parent}}
     instances = [instance for found in resources.values() for instance in found]
     assert len(instances) == len(set(instances)) == 5
 

@@ -4,6 +4,7 @@ import gc
 
 import kaizen_otel
 from kaizen_otel import ObservabilityManager, observability
+from kaizen_otel.audit.record import OWN_EVENTS
 from kaizen_otel.testing import OtlpCapture
 
 pytest_plugins = ["kaizen_otel.testing.fixtures"]
@@ -72,5 +73,10 @@ def test_the_users_own_capture_sees_all_four_signals(otlp_capture: OtlpCapture) 
     manager.shutdown()
     assert [span["name"] for span in otlp_capture.spans()] == ["invoke_agent A"]
     assert "gen_ai.invoke_agent.duration" in {m["name"] for m in otlp_capture.metrics()}
-    phases = [r["attributes"].get("kaizen.audit.phase") for r in otlp_capture.logs()]
+    facts = [r for r in otlp_capture.logs() if r.get("eventName") not in OWN_EVENTS]
+    phases = [r["attributes"].get("kaizen.audit.phase") for r in facts]
     assert sorted(map(str, phases)) == ["None", "None", "intent", "outcome"]
+    names = [r.get("eventName") for r in otlp_capture.logs() if r.get("eventName") in OWN_EVENTS]
+    assert sorted(map(str, names)) == ["kaizen.audit.started"] * 2 + ["kaizen.audit.stopped"] * 2, (
+        "each once as an audit record and once as an anchor through the logs"
+    )

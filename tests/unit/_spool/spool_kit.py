@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from kaizen_otel._edges import Filesystem
     from kaizen_otel._spool.segment import Gap
-    from kaizen_otel._spool.spool import Finish
+    from kaizen_otel._spool.framing import Finish
 
 SECOND_NS = 10**9
 ROOT = "/state/spool"

@@ -11,7 +11,8 @@ import pytest
 
 from kaizen_otel._spool.files import segment_paths, stream_ids
 from kaizen_otel._spool.segment import scan
-from kaizen_otel._spool.spool import FINISH_BYTES_MAX, RECORD_BYTES_MAX, Spool
+from kaizen_otel._spool.framing import FINISH_BYTES_MAX
+from kaizen_otel._spool.spool import RECORD_BYTES_MAX, Spool
 from kaizen_otel._spool.stream import Stream
 from kaizen_otel.errors import RecordTooLargeError, SpoolFailedError, SpoolFullError
 from kaizen_otel.testing.memory_filesystem import (

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaizen_otel._otlp.common import encode_resource
+from kaizen_otel._spool.framing import FINISH_BYTES_MAX
 from kaizen_otel._spool.segment import ENTRY_OVERHEAD
-from kaizen_otel._spool.spool import FINISH_BYTES_MAX, RECORD_BYTES_MAX
+from kaizen_otel._spool.spool import RECORD_BYTES_MAX
 from kaizen_otel._subjects import AesGcm
 from kaizen_otel.audit._content import (
     ATTRIBUTES_MAX,
