@@ -66,6 +66,8 @@ _NO_USERS: Final = frozenset({"agent", "service", "system"})
 _CALLERS_NAME: Final = re.compile(r"[A-Za-z_.-]{1,64}[0-9]{0,3}", re.ASCII)
 NO_PARTS: Final[Mapping[str, Mapping[str, object]]] = MappingProxyType({})
 
+_REMEMBERED_LENGTH: Final = 64
+_REMEMBERED_MAX: Final = 4096
 _ATTRIBUTE_OVERHEAD: Final = 16
 _ITEM_OVERHEAD: Final = 6
 _UTF8_MAX: Final = 4
@@ -127,8 +129,15 @@ def protect(
     """
     writer = _Writer(pseudonyms)
     for key, value in attributes.items():
+        if type(value) is str and (size := _public_sizes.get((key, value), 0)):
+            if writer.take(key, value, size):
+                continue
+        elif value is None:
+            continue
         name = key if type(key) is str else safe_text(key)
         plain = public_or_none(name, value)
+        if type(plain) is str and len(plain) <= _REMEMBERED_LENGTH:
+            _remember(name, plain)
         if plain is None and name in _IDS:
             plain = name_or_none(value, attributes)
         writer.add(name, _CONTENT.get(name, name), value, plain)
@@ -144,6 +153,16 @@ def protect(
         _forget(result, ACTOR_ID)
         result[ACTOR_ID] = actor if is_one else pseudonyms.of(actor)
     return result
+
+
+# Short attributes that are public, and the room that they take: most come again and again.
+_public_sizes: Final[dict[tuple[object, str], int]] = {}
+
+
+def _remember(name: str, plain: str) -> None:
+    if len(_public_sizes) >= _REMEMBERED_MAX:
+        _public_sizes.clear()
+    _public_sizes[name, plain] = len(name) + _size_max(plain)
 
 
 def protect_details(
@@ -169,17 +188,22 @@ class _Writer:
         """Take an attribute as ``plain``, or hide its value if that is None or too much."""
         if value is None:
             return
+        if plain is not None and self.take(name, plain, len(name) + _size_max(plain)):
+            return
         if self._room == 0:
             self._rest.append((hidden_name, value))
             return
         self._room -= 1
-        if plain is not None:
-            size = len(name) + _size_max(plain)
-            if size <= self._bytes_left:
-                self._bytes_left -= size
-                self._result[name] = plain
-                return
         _hide(self._result, hidden_name, value, self._pseudonyms)
+
+    def take(self, name: str, plain: Scalar, size: int) -> bool:
+        """Take an attribute of at most ``size`` bytes; False if there is no room for it."""
+        if self._room == 0 or size > self._bytes_left:
+            return False
+        self._room -= 1
+        self._bytes_left -= size
+        self._result[name] = plain
+        return True
 
     def finish(self) -> dict[str, object]:
         """Return the attributes; those for which there was no room as one HMAC and a count."""

@@ -19,6 +19,7 @@ from kaizen_otel.audit._content import (
     ATTRIBUTES_MAX,
     PUBLIC_DETAILS,
     Pseudonyms,
+    _public_sizes,
     code_or_pseudonym,
     content_bytes,
     protect,
@@ -207,6 +208,25 @@ class TestContent:
         found = protect(many, PSEUDONYMS)
         assert found["kaizen.overflow.count"] == 10
         assert len(found) == ATTRIBUTES_MAX + 3
+
+    @given(
+        st.dictionaries(
+            st.sampled_from(["gen_ai.tool.name", "kaizen.run.id", "audit.target.id", "email"]),
+            st.sampled_from(["bash", "a b", "x" * 70, "password=x", "", "12345678901234567890"]),
+        ),
+        st.integers(0, ATTRIBUTES_MAX + 2),
+    )
+    def test_what_was_remembered_of_other_records_changes_nothing(
+        self, attributes: dict[str, object], others: int
+    ) -> None:
+        """What is known to be public passes quickly: within the same bounds, as the same text."""
+        whole = {f"kaizen.n{number}": number for number in range(others)} | attributes
+        _public_sizes.clear()
+        first = protect(whole, PSEUDONYMS)
+        assert protect(whole, PSEUDONYMS) == first
+        protect({"gen_ai.tool.name": "email", "kaizen.tool": "bash"}, PSEUDONYMS)
+        assert protect(whole, PSEUDONYMS) == first
+        assert len(first) <= ATTRIBUTES_MAX + 3 + 2 * len(attributes)
 
     def test_details_keep_codes_and_numbers_of_public_keys_only(self) -> None:
         found = protect_details(
