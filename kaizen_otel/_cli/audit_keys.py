@@ -6,9 +6,11 @@ Exit codes: 0 done, 2 a wrong argument, key or trust file, 3 a file cannot be re
 from __future__ import annotations
 
 import json
+import os
 import stat
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +27,8 @@ from kaizen_otel._signing import (
     signer_named,
 )
 from kaizen_otel._spool.secrets import read_regular
-from kaizen_otel._trail.keys import change_trust, make_key_file, read_trust
+from kaizen_otel._trail.keys import change_trust, make_key_file, read_trust, rotate_key_file
+from kaizen_otel._trail.rotation import record_rotation
 from kaizen_otel.audit.signatures import PUBLIC_KEY_BYTES, decode_base64, encode_base64
 from kaizen_otel.audit.trust import TrustedKey, described_key
 from kaizen_otel.config import Config
@@ -47,7 +50,7 @@ _trust_option = click.option(
 
 @click.group()
 def keys() -> None:
-    """Make and show the key that signs the audit trail."""
+    """Make, show and rotate the key that signs the audit trail."""
 
 
 @keys.command("new")
@@ -82,6 +85,53 @@ def show_command(*, file: str | None, spool: str | None, public: bool, as_json: 
             click.echo(signer.public_pem(), nl=False)
         else:
             _print_key(signer, path, as_json=as_json)
+        return CLEAN
+
+    return _on_disk(run)
+
+
+@keys.command("rotate")
+@click.argument("file", required=False)
+@spool_option
+@json_option
+@click.option("--timeout", default=2.0, show_default=True, help="Seconds to deliver the record.")
+def rotate_command(*, file: str | None, spool: str | None, as_json: bool, timeout: float) -> int:
+    """Give FILE, else the file of the key that agents here sign with, a new key.
+
+    The old key stays beside it.  A record that the old key signs and the new one proves goes into
+    the spool, so that verifiers who believe the old key believe the new one.
+    """
+
+    def run() -> int:
+        path, config, filesystem = (
+            _rotatable(file, spool),
+            Config.from_environment(),
+            OsFilesystem(),
+        )
+        clock = SystemClock()
+        done = rotate_key_file(
+            path,
+            filesystem=filesystem,
+            clock=clock,
+            warn=lambda _: None,  # the file was looked at already
+            record=partial(
+                record_rotation,
+                directory=spool or str(config.audit.directory),
+                config=config,
+                filesystem=filesystem,
+                clock=clock,
+                warn=_warn,
+                deliver_ms=int(timeout * 1000),
+            ),
+        )
+        if as_json:
+            rotated = {"old_key_id": done.old_key_id, "old_path": done.old_path}
+            click.echo(json.dumps({**_described(done.new, path), **rotated}))
+            return CLEAN
+        click.echo(f"{path}: key id {done.old_key_id} -> {done.new.key_id}")
+        click.echo(f"the old key is kept in {done.old_path}")
+        click.echo("agents that run now sign with the old key until they are started again")
+        _print_pinning(done.new)
         return CLEAN
 
     return _on_disk(run)
@@ -195,6 +245,23 @@ def _signer(file: str | None, spool: str | None) -> tuple[Ed25519Signer, str | N
         return signer, None if is_key_text(setting) else _whole(setting)
     path = _whole(file or own_key_path(spool or str(config.directory)))
     return signer_from_file(path, filesystem=filesystem, warn=_warn), path
+
+
+def _rotatable(file: str | None, spool: str | None) -> str:
+    """Return the key file to rotate, seen to be one that can be."""
+    path = _signer(file, spool)[1]
+    if path is None:
+        raise ConfigError(
+            f"{SETTING} holds the key itself, which was NOT rotated: put the key into a file and "
+            f"rotate that, or make a new one with `kaizen-otel audit keys new FILE`"
+        )
+    # The new file is ours, and nobody else may read it.
+    if Path(path).stat().st_uid != os.geteuid():
+        raise ConfigError(
+            f"{path} belongs to another user, who could not read the new key; it was NOT rotated: "
+            "run this as its owner"
+        )
+    return path
 
 
 def _public_key(text: str) -> bytes:

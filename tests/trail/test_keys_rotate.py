@@ -1,0 +1,165 @@
+"""`kaizen-otel audit keys rotate`: the record that it leaves, and what it does to the files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kaizen_otel._edges import OsFilesystem
+from kaizen_otel._otlp.decode import decode_log_record, plain_attributes
+from kaizen_otel._spool.files import segment_paths, stream_ids
+from kaizen_otel.audit import record as record_names
+from kaizen_otel.audit._stored import Report, read_segment
+from kaizen_otel.audit.canonical import canonical_record, record_hash
+from kaizen_otel.audit.rotation import read_rotation
+from kaizen_otel.audit.signatures import (
+    decode_base64,
+    verify_signature,
+)
+from kaizen_otel.errors import SpoolFailedError
+from tests.trail.keys_kit import (
+    answer,
+    assert_no_private_key,
+    done,
+    mode,
+    names,
+    prepare,
+    refused,
+    run,
+)
+
+ROTATE = ("keys", "rotate", "--timeout", "0.1")
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return prepare(tmp_path, monkeypatch)
+
+
+class Stream:
+    """The one stream of a spool: its records in the order of their numbers, by JSON names."""
+
+    def __init__(self, spool: Path) -> None:
+        filesystem, report = OsFilesystem(), Report()
+        [stream_id] = stream_ids(filesystem, str(spool))
+        self.records: list[dict[str, Any]] = []
+        for path in segment_paths(filesystem, str(spool / stream_id)):
+            found = read_segment(filesystem, path, report=report)
+            assert found
+            self.records += [decode_log_record(entry.payload) for entry in found.entries]
+        self.stream_id = stream_id
+        assert not report.count
+
+    def named(self, event_name: str) -> dict[str, Any]:
+        [found] = [record for record in self.records if record["eventName"] == event_name]
+        return found
+
+    @staticmethod
+    def attributes(record: dict[str, Any]) -> dict[str, Any]:
+        return plain_attributes(record["attributes"])
+
+    def signed_by(self, record: dict[str, Any]) -> str:
+        """The id of the key whose signature the record bears, by its word only."""
+        return str(self.attributes(record)[record_names.INTEGRITY_CERTIFICATE])
+
+    def is_signed(self, record: dict[str, Any], public_key: bytes) -> bool:
+        """Whether the key signed the record."""
+        value = str(self.attributes(record)[record_names.INTEGRITY_VALUE])
+        signature = decode_base64(value, 64)
+        assert signature
+        return verify_signature(public_key, signature, record_hash(canonical_record(record)))
+
+
+class TestRotate:
+    """`keys rotate`."""
+
+    def test_the_old_key_signs_a_record_that_names_the_new_one_which_proves_it(
+        self, place: Path
+    ) -> None:
+        old = answer("keys", "new", "agent.pem")
+        new = answer(*ROTATE, "agent.pem")
+        assert new["old_key_id"] == old["key_id"] != new["key_id"]
+        assert answer("keys", "show", "agent.pem")["key_id"] == new["key_id"]
+        assert answer("keys", "show", new["old_path"])["key_id"] == old["key_id"]
+        assert mode(place / "agent.pem") == mode(Path(new["old_path"])) == 0o600
+        stream = Stream(place / "spool")
+        rotated, stopped = stream.named("kaizen.audit.key_rotated"), stream.records[-1]
+        proven = read_rotation(
+            stream.attributes(rotated), old_key_id=old["key_id"], stream_id=stream.stream_id
+        )
+        assert proven.key_id == new["key_id"]
+        assert stream.signed_by(rotated) == old["key_id"]
+        public_key = decode_base64(old["public_key"], 32)
+        assert public_key
+        assert stream.is_signed(rotated, public_key)
+        assert not stream.is_signed(rotated, proven.public_key)
+        assert stopped["eventName"] == "kaizen.audit.stopped"
+        assert stream.signed_by(stopped) == new["key_id"]
+        assert stream.is_signed(stopped, proven.public_key)
+
+    def test_its_text_says_what_is_left_to_do_and_holds_no_private_key(self, place: Path) -> None:
+        done("keys", "new", "agent.pem")
+        result = run(*ROTATE, "agent.pem")
+        assert result.return_value == 0
+        text = result.output
+        assert "until they are started again" in text
+        public_key = answer("keys", "show", "agent.pem")["public_key"]
+        assert f"audit trust add {public_key} --name NAME" in text
+        [old] = place.glob("agent.pem.old-*")
+        assert_no_private_key(text, place / "agent.pem", old)
+        for path in (place / "spool").rglob("*.segment"):
+            assert_no_private_key(path.read_bytes().decode("latin-1"), place / "agent.pem", old)
+
+    def test_without_a_file_the_key_is_rotated_that_agents_sign_with(
+        self, place: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (place / "spool").mkdir(mode=0o700)
+        done("keys", "new", "spool/signing.key")
+        assert answer(*ROTATE)["path"] == str(place / "spool" / "signing.key")
+        done("keys", "new", "agent.pem")
+        monkeypatch.setenv("KAIZEN_OTEL_SIGNING_KEY", str(place / "agent.pem"))
+        assert answer(*ROTATE)["path"] == str(place / "agent.pem")
+
+    def test_a_link_to_the_key_stays_a_link(self, place: Path) -> None:
+        done("keys", "new", "real.pem")
+        (place / "agent.pem").symlink_to("real.pem")
+        new = answer(*ROTATE, "agent.pem")
+        assert new["path"] == str(place / "real.pem")
+        assert (place / "agent.pem").is_symlink()
+        assert answer("keys", "show", "real.pem")["key_id"] == new["key_id"]
+
+    def test_a_key_in_the_variable_cannot_be_rotated(
+        self, place: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        done("keys", "new", "agent.pem")
+        monkeypatch.setenv("KAIZEN_OTEL_SIGNING_KEY", (place / "agent.pem").read_text())
+        message = refused(*ROTATE)
+        assert "NOT rotated" in message
+        assert_no_private_key(message, place / "agent.pem")
+        assert names(place) == ["agent.pem"]
+
+    def test_if_the_record_cannot_be_stored_the_key_stays_and_the_next_try_ends_it(
+        self, place: Path
+    ) -> None:
+        old = answer("keys", "new", "agent.pem")
+        (place / "spool").write_text("in the way")
+        result = run(*ROTATE, "agent.pem")
+        assert isinstance(result.exception, SpoolFailedError)
+        assert result.exception.exit_code == 5
+        assert "NOT rotated" in str(result.exception)
+        assert answer("keys", "show", "agent.pem")["key_id"] == old["key_id"]
+        coming = answer("keys", "show", "agent.pem.next")
+        (place / "spool").unlink()
+        assert answer(*ROTATE, "agent.pem")["key_id"] == coming["key_id"]
+
+    def test_a_setting_that_is_less_durable_does_not_hold_here(
+        self, place: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With `delivered` the record would wait for a receiver, with `none` for nothing."""
+        monkeypatch.setenv("KAIZEN_OTEL_DURABILITY", "delivered")
+        monkeypatch.setenv("KAIZEN_OTEL_ON_FAILURE", "block_action")
+        done("keys", "new", "agent.pem")
+        assert answer(*ROTATE, "agent.pem")["key_id"]
+        assert Stream(place / "spool").named("kaizen.audit.key_rotated")
