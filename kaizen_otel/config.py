@@ -24,6 +24,7 @@ Protocol = Literal["http/protobuf", "grpc"]
 Compression = Literal["none", "gzip"]
 Durability = Literal["durable", "delivered", "none"]
 OnFailure = Literal["continue", "wait", "block_action"]
+Content = Literal["hmac", "encrypted"]
 AnchorsTo = Literal["logs", "none"]
 Temporality = Literal["cumulative", "delta", "lowmemory"]
 HistogramAggregation = Literal["explicit_bucket_histogram", "base2_exponential_bucket_histogram"]
@@ -67,6 +68,19 @@ class SpanLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectsConfig:
+    """Keys of the people in audit records, with which their records can be erased; off by default.
+
+    ``keys`` is the directory of the wrapped keys.  ``master_key`` is a path or the key itself in
+    base64 and is left out of ``repr``.  ``is_encrypting`` stores content as ciphertext as well.
+    """
+
+    keys: Path | None = None
+    master_key: str | None = field(default=None, repr=False)
+    is_encrypting: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditConfig:
     """Where audit records are kept until they are in the trail, and what a failure does.
 
@@ -84,6 +98,7 @@ class AuditConfig:
     trust_file: Path | None = None
     anchors: AnchorsTo = "logs"
     anchor_file: Path | None = None
+    subjects: SubjectsConfig = field(default_factory=SubjectsConfig)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -338,6 +353,22 @@ def _audit(env: Environment, grpc_target: str | None) -> AuditConfig:
         trust_file=Path(trust) if trust else None,
         anchors=env.choice("KAIZEN_OTEL_ANCHORS", ("logs", "none"), "logs"),
         anchor_file=Path(anchor_file) if anchor_file else None,
+        subjects=_subjects(env),
+    )
+
+
+def _subjects(env: Environment) -> SubjectsConfig:
+    keys = env.text("KAIZEN_OTEL_SUBJECT_KEYS")
+    content: Content = env.choice("KAIZEN_OTEL_AUDIT_CONTENT", ("hmac", "encrypted"), "hmac")
+    if content == "encrypted" and not keys:
+        env.warn(
+            "KAIZEN_OTEL_AUDIT_CONTENT=encrypted without KAIZEN_OTEL_SUBJECT_KEYS encrypts "
+            "nothing, only HMACs are stored: set KAIZEN_OTEL_SUBJECT_KEYS to a directory"
+        )
+    return SubjectsConfig(
+        keys=Path(keys) if keys else None,
+        master_key=env.text("KAIZEN_OTEL_SUBJECT_MASTER_KEY") or None,
+        is_encrypting=content == "encrypted",
     )
 
 

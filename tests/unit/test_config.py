@@ -127,3 +127,24 @@ def test_the_vocabulary_is_chosen_by_the_standard_variable(text: str, expected: 
 def test_content_is_captured_only_when_asked_for(text: str, expected: bool) -> None:
     variable = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
     assert content_capture({variable: text}) is expected
+
+
+def test_keys_of_subjects_are_off_until_a_directory_is_named() -> None:
+    off = Config.from_environment({}).audit.subjects
+    assert (off.keys, off.master_key, off.is_encrypting) == (None, None, False)
+    found = Config.from_environment(
+        {
+            "KAIZEN_OTEL_SUBJECT_KEYS": "/var/lib/subjects",
+            "KAIZEN_OTEL_SUBJECT_MASTER_KEY": "c2VjcmV0",
+            "KAIZEN_OTEL_AUDIT_CONTENT": "encrypted",
+        }
+    )
+    assert str(found.audit.subjects.keys) == "/var/lib/subjects"
+    assert found.audit.subjects.is_encrypting
+    assert "c2VjcmV0" not in repr(found)
+    assert found.warnings == ()
+
+
+def test_encryption_without_keys_is_warned_about() -> None:
+    (text,) = Config.from_environment({"KAIZEN_OTEL_AUDIT_CONTENT": "encrypted"}).warnings
+    assert "KAIZEN_OTEL_SUBJECT_KEYS" in text

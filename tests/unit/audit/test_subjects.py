@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaizen_otel._edges import OsFilesystem, SystemClock
-from kaizen_otel._subjects import LIFETIME_NS, AesGcm, DiskSubjectKeys, Subjects, master_key
+from kaizen_otel._subject_keys import DiskSubjectKeys, master_key
+from kaizen_otel._subjects import LIFETIME_NS, AesGcm, Subjects
 from kaizen_otel.audit import subjects as pure
 from kaizen_otel.audit._content import Pseudonyms, protect
 from kaizen_otel.audit.record import ACTOR_ID, ACTOR_TYPE, SUBJECT
