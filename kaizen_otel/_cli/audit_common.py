@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from datetime import UTC, datetime, timedelta
@@ -10,13 +11,18 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from kaizen_otel._collector.resources import cache_directory
 from kaizen_otel._edges import OsFilesystem, SystemClock
+from kaizen_otel._spool.store import read_key
+from kaizen_otel._trail.times import TimeIndex
+from kaizen_otel.audit._content import PREFIX, Pseudonyms
+from kaizen_otel.audit.query import Filter
 from kaizen_otel.config import Config
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-    from kaizen_otel._edges import Clock
+    from kaizen_otel._edges import Clock, Filesystem
     from kaizen_otel.audit._stored import Report
     from kaizen_otel.audit.query import StoredRecord
 
@@ -29,6 +35,7 @@ SHOWN_MAX: Final = 20
 _NANOSECONDS: Final = 10**9
 _MEBIBYTE: Final = 1024 * 1024
 _SHOW_EVERY_NS: Final = _NANOSECONDS // 4
+_encode: Final = json.JSONEncoder(ensure_ascii=False).encode
 _AGO: Final = re.compile(r"(\d+)([smhd])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -97,6 +104,69 @@ class ProgressFilesystem(OsFilesystem):
             self._width = 0
 
 
+def filter_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options with which records are chosen; ``filter_of`` takes their values."""
+    results = click.Choice(["success", "failure", "denied", "unknown"])
+    for option in (
+        click.option("--trace", "trace_id", help="A trace id in hexadecimal."),
+        click.option("--tool", help="The tool's name."),
+        click.option("--result", type=results),
+        click.option("--user", help="The user's name (found by its pseudonym) or the pseudonym."),
+        click.option("--action", help="tool_execute, EXECUTE or an event's name."),
+        click.option("--agent", help="The agent's id or name."),
+    ):
+        command = option(command)
+    return command
+
+
+def range_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options that bound the time."""
+    since, until = "From this moment: ISO 8601, or 15m, 2h, 7d ago.", "Up to this moment."
+    return click.option("--since", type=Time(), help=since)(
+        click.option("--until", type=Time(), help=until)(command)
+    )
+
+
+def filter_of(
+    root: str,
+    asked: Mapping[str, str | None],
+    *,
+    since: int | None = None,
+    until: int | None = None,
+) -> Filter:
+    """Return the filter that the options mean; ``root`` is the spool whose key finds a user.
+
+    Raises ``click.UsageError`` if a user cannot be found by name.
+    """
+    user, trace_id = asked["user"], asked["trace_id"]
+    if user is not None and not user.startswith(PREFIX):
+        user = pseudonyms_of(root).of(user)
+    return Filter(
+        user=user,
+        since_ns=since,
+        until_ns=until,
+        trace_id=None if trace_id is None else trace_id.lower(),
+        **{name: asked[name] for name in ("agent", "action", "result", "tool")},
+    )
+
+
+def pseudonyms_of(root: str) -> Pseudonyms:
+    """Return what makes pseudonyms with the key of a spool; ``click.UsageError`` if it has none."""
+    key = read_key(root, filesystem=OsFilesystem())
+    if not key:
+        raise click.UsageError(
+            f"{root} holds no pseudonym key, so nobody can be found by name: give --spool of "
+            "the agent, or ask for the pseudonym itself"
+        )
+    return Pseudonyms(key)
+
+
+def time_index(filesystem: Filesystem) -> TimeIndex:
+    """Return the index of trails in this user's cache folder."""
+    directory = str(cache_directory(os.environ) / "trails")
+    return TimeIndex(directory, filesystem=filesystem, clock=SystemClock())
+
+
 def folders(spool: str | None, trail: str | None) -> tuple[str, str | None]:
     """Return the spool root and the trail folder that are meant, by argument or environment."""
     config = Config.from_environment().audit
@@ -133,14 +203,21 @@ def print_problems(report: Report) -> None:
 
 def print_record(record: StoredRecord, *, as_json: bool) -> None:
     """Print one record: a line for people, or one JSON object."""
+    # Not `click.echo`, which flushes every line: thousands of them are common here.
     if as_json:
-        click.echo(json.dumps(dict(_fields(record)), ensure_ascii=False))
+        fields = dict(_fields(record))
+        try:
+            sys.stdout.write(_encode(fields) + "\n")
+        except UnicodeEncodeError:  # half a character, or a terminal that knows few
+            sys.stdout.write(json.dumps(fields) + "\n")
         return
     moment = datetime.fromtimestamp(record.time_ns / _NANOSECONDS, tz=UTC)
     target = record.attributes.get("audit.target.id", "")
     phase = record.attributes.get("kaizen.audit.phase", "")
     words = [record.agent, record.action, str(target), str(phase), record.result, record.user]
-    click.echo(f"{moment.isoformat(timespec='milliseconds')}  {'  '.join(filter(None, words))}")
+    text = f"{moment.isoformat(timespec='milliseconds')}  {'  '.join(filter(None, words))}"
+    # A name in a record must not move the cursor of whoever reads it.
+    click.echo("".join(c if c.isprintable() else "?" for c in text))
 
 
 def _fields(record: StoredRecord) -> Iterator[tuple[str, object]]:

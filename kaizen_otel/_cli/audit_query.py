@@ -5,29 +5,39 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from typing import Final
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from kaizen_otel._cli.audit_common import (
     CLEAN,
     INCOMPLETE,
-    Time,
+    ProgressFilesystem,
+    filter_of,
+    filter_options,
     folders,
     json_option,
     needed,
     print_problems,
     print_record,
+    pseudonyms_of,
+    range_options,
     readable,
     spool_option,
+    time_index,
     trail_option,
 )
 from kaizen_otel._edges import OsFilesystem, SystemClock
-from kaizen_otel._spool.store import read_key
+from kaizen_otel._trail.range import read_range
 from kaizen_otel._trail.tail import Tail
-from kaizen_otel.audit._content import PREFIX, Pseudonyms
-from kaizen_otel.audit._stored import Report, read_spool, read_trail
-from kaizen_otel.audit.query import Filter, distinct
+from kaizen_otel.audit._stored import Report, read_spool
+from kaizen_otel.audit.query import distinct
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kaizen_otel.audit.query import StoredRecord
 
 _POLL_NS: Final = 10**9 // 4
 
@@ -36,41 +46,42 @@ _POLL_NS: Final = 10**9 // 4
 @spool_option
 @trail_option
 @json_option
-@click.option("--agent", help="The agent's id or name.")
-@click.option("--action", help="tool_execute, EXECUTE or an event's name.")
-@click.option("--user", help="The user's name (found by its pseudonym) or the pseudonym.")
-@click.option("--result", type=click.Choice(["success", "failure", "denied", "unknown"]))
-@click.option("--tool", help="The tool's name.")
-@click.option("--trace", "trace_id", help="A trace id in hexadecimal.")
-@click.option("--since", type=Time(), help="From this moment: ISO 8601, or 15m, 2h, 7d ago.")
-@click.option("--until", type=Time(), help="Up to this moment.")
+@filter_options
+@range_options
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many records.")
+@click.option("--no-index", is_flag=True, help="Read the whole trail, use no index of it.")
 def query(
     *,
     spool: str | None,
     trail: str | None,
     as_json: bool,
-    user: str | None,
     limit: int | None,
+    no_index: bool,
     since: int | None,
     until: int | None,
     **asked: str | None,
 ) -> int:
-    """Print the records of spool and trail that are asked for, each once, as they are stored."""
+    """Print the records of spool and trail that are asked for, each once, as they are stored.
+
+    The first question reads all of the trail and notes in the cache folder which times are where;
+    later ones with --since read only what they need.
+    """
 
     def run() -> int:
-        report, filesystem = Report(), OsFilesystem()
+        report, filesystem = Report(), ProgressFilesystem("read")
         root, folder = folders(spool, trail)
-        pseudonym = None if user is None else _pseudonym(user, root)
-        wanted = Filter(user=pseudonym, since_ns=since, until_ns=until, **asked)
-        sources = [read_spool(filesystem, root, report=report)]
+        wanted = filter_of(root, asked, since=since, until=until)
+        waiting = (r for r in read_spool(filesystem, root, report=report) if wanted.matches(r))
+        index = None if no_index else time_index(filesystem)
+        stored: Iterator[StoredRecord] = iter(())
         if folder is not None:
-            sources.insert(0, read_trail(filesystem, folder, report=report))
-        found = distinct(r for source in sources for r in source if wanted.matches(r))
-        for count, record in enumerate(found, 1):
+            found_in_trail = read_range(filesystem, folder, wanted, report=report, index=index)
+            stored = (found.record for found in found_in_trail)
+        found = distinct(chain(stored, waiting))
+        for record in islice(found, limit):
+            filesystem.end()
             print_record(record, as_json=as_json)
-            if count == limit:
-                break
+        filesystem.end()
         print_problems(report)
         return INCOMPLETE if report.count else CLEAN
 
@@ -78,20 +89,33 @@ def query(
 
 
 @click.command()
+@spool_option
 @trail_option
 @json_option
+@filter_options
 @click.option("--from-start", is_flag=True, help="Print what is there already as well.")
 @click.option("--once", is_flag=True, help="Stop at the end instead of waiting for more.")
-def tail(*, trail: str | None, as_json: bool, from_start: bool, once: bool) -> int:
+def tail(
+    *,
+    spool: str | None,
+    trail: str | None,
+    as_json: bool,
+    from_start: bool,
+    once: bool,
+    **asked: str | None,
+) -> int:
     """Print records as the Collector writes them, until Ctrl-C."""
 
     def run() -> int:
         folder = needed(trail)
+        wanted = filter_of(folders(spool, None)[0], asked)
         following = Tail(OsFilesystem(), folder, from_start=from_start)
         clock, never = SystemClock(), threading.Event()
         while True:
             for record in following.poll():
-                print_record(record, as_json=as_json)
+                if wanted.matches(record):
+                    print_record(record, as_json=as_json)
+            sys.stdout.flush()
             print_problems(following.report)
             if once:
                 return INCOMPLETE if following.report.count else CLEAN
@@ -119,22 +143,8 @@ def pseudonym(*, value: str, spool: str | None, as_json: bool, parse: bool) -> i
             content: object = json.loads(text) if parse else text
         except ValueError as error:
             raise click.UsageError(f"VALUE is no JSON: {error}; leave --parse out") from error
-        found = _pseudonyms(folders(spool, None)[0]).of(content)
+        found = pseudonyms_of(folders(spool, None)[0]).of(content)
         click.echo(json.dumps({"pseudonym": found}) if as_json else found)
         return CLEAN
 
     return readable(run)
-
-
-def _pseudonym(user: str, root: str) -> str:
-    return user if user.startswith(PREFIX) else _pseudonyms(root).of(user)
-
-
-def _pseudonyms(root: str) -> Pseudonyms:
-    key = read_key(root, filesystem=OsFilesystem())
-    if not key:
-        raise click.UsageError(
-            f"{root} holds no pseudonym key, so nobody can be found by name: give --spool of "
-            "the agent, or ask for the pseudonym itself"
-        )
-    return Pseudonyms(key)

@@ -6,6 +6,7 @@ Knows nothing of files: where records come from is the caller's business.
 from __future__ import annotations
 
 import datetime as dt
+import re
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -26,6 +27,12 @@ _AGENT_NAMES: Final = (
 )
 _DETAIL_PARTS: Final = ("kaizen.{}.", "kaizen.hmac.{}.")
 _NANOSECONDS: Final = 10**9
+_PAGE_RECORDS: Final = 64
+_MARK_BYTES: Final = 8
+_DIGITS_MAX: Final = 20  # of an unsigned 64-bit integer
+# What JSON has only one form for, leaving out the escapes of printable ASCII.
+_PLAIN: Final = re.compile(r"[A-Za-z0-9 _.:@+=,;!#$%()*?~^|{}\[\]-]+")
+_TEXTS_OF_VALUES: Final = frozenset({"true", "false", "none", "nan", "inf", "infinity"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,16 +99,32 @@ class Filter:
             and (self.result is None or record.result == self.result)
             and (self.user is None or record.user == self.user)
             and (self.tool is None or attributes.get(semconv.GEN_AI_TOOL_NAME) == self.tool)
-            and (self.agent is None or self.agent in {attributes.get(n) for n in _AGENT_NAMES})
+            and (self.agent is None or any(attributes.get(n) == self.agent for n in _AGENT_NAMES))
             and (self.action is None or self._is_action(record))
         )
 
+    def words(self) -> list[tuple[bytes, ...]]:
+        """Return what the JSON of every record that is asked for contains: of each tuple, one.
+
+        Only what JSON writes in no other way than this, if it escapes no printable ASCII.
+        """
+        wanted = [
+            _word_of(self.trace_id),
+            _word_of(self.user) if self.user and self.user[0].isalpha() else (),
+            _word_of(self.tool),
+            _word_of(self.agent),
+            _words_of_action(self.action),
+            {"denied": (b'"deny"',), "failure": (b'"failure"',)}.get(self.result or "", ()),
+        ]
+        return [one_of for one_of in wanted if one_of]
+
     def _is_action(self, record: StoredRecord) -> bool:
-        return self.action in {
+        # A tuple, since the attribute can be anything, a list too.
+        return self.action in (
             record.action,
             record.event_name,
             record.attributes.get(names.ACTION),
-        }
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,31 +144,80 @@ class AuditEntry:
     metadata: dict[str, object] = field(default_factory=dict[str, object])
 
 
-def stored_record(record: Json, resource: Json) -> StoredRecord | None:
-    """Read a decoded OTLP log record; None if it is no audit record."""
-    attributes = plain_attributes(record.get("attributes"))
+def stored_record(
+    record: Json, resource: Json, *, owner: Mapping[str, object] | None = None
+) -> StoredRecord | None:
+    """Read a decoded OTLP log record; None if it is no audit record.
+
+    ``owner`` is ``resource_of(resource)`` where the caller has it already.
+    """
+    try:
+        attributes = plain_attributes(record.get("attributes"))
+    except (AttributeError, TypeError, ValueError, RecursionError):
+        return None  # JSON, and nothing that any exporter writes
     record_id = attributes.get(names.RECORD_ID)
     if not isinstance(record_id, str):
         return None
     return StoredRecord(
         record_id=record_id,
         time_ns=_integer(record.get("timeUnixNano")),
-        event_name=str(record.get("eventName", "")),
+        event_name=_text(record.get("eventName")),
         attributes=attributes,
-        trace_id=str(record.get("traceId", "")),
-        span_id=str(record.get("spanId", "")),
-        resource=plain_attributes(resource.get("attributes")),
+        trace_id=_text(record.get("traceId")),
+        span_id=_text(record.get("spanId")),
+        resource=resource_of(resource) if owner is None else owner,
     )
+
+
+def resource_of(resource: Json) -> Mapping[str, object]:
+    """Return the attributes of a decoded Resource; none of what is no Resource."""
+    try:
+        return plain_attributes(resource.get("attributes"))
+    except (AttributeError, TypeError, ValueError, RecursionError):
+        return {}
+
+
+class Seen:
+    """Knows which records have come already, in about ten bytes for each.
+
+    Records of a stream are found by their number: a page holds eight bytes of the ids of 64
+    neighbours.  A record without a place, or with another id in the same place, is kept whole.
+    """
+
+    __slots__ = ("_others", "_pages")
+
+    def __init__(self) -> None:
+        self._pages: dict[tuple[object, int], bytearray] = {}
+        self._others: set[bytes | str] = set()
+
+    def add(self, record: StoredRecord) -> bool:
+        """Note a record; False if it was there already."""
+        key = _short(record.record_id)
+        number = record.attributes.get(names.SEQUENCE)
+        stream_id = record.attributes.get(names.STREAM_ID)
+        if isinstance(key, bytes) and isinstance(number, int) and isinstance(stream_id, str):
+            page_key = stream_id, number // _PAGE_RECORDS
+            page = self._pages.get(page_key)
+            if page is None:
+                page = self._pages[page_key] = bytearray(_PAGE_RECORDS * _MARK_BYTES)
+            start = number % _PAGE_RECORDS * _MARK_BYTES
+            there, mark = bytes(page[start : start + _MARK_BYTES]), key[-_MARK_BYTES:]
+            if any(mark):
+                if there == mark:
+                    return False
+                if not any(there):
+                    page[start : start + _MARK_BYTES] = mark
+                    return True
+        if key in self._others:
+            return False
+        self._others.add(key)
+        return True
 
 
 def distinct(records: Iterable[StoredRecord]) -> Iterator[StoredRecord]:
     """Pass each record once: delivery is at least once, so trails hold duplicates."""
-    seen: set[bytes | str] = set()
-    for record in records:
-        key = _short(record.record_id)
-        if key not in seen:
-            seen.add(key)
-            yield record
+    seen = Seen()
+    return (record for record in records if seen.add(record))
 
 
 def select(records: Iterable[StoredRecord], asked: Filter) -> list[StoredRecord]:
@@ -187,8 +259,22 @@ def _short(record_id: str) -> bytes | str:
         return record_id
 
 
+def _word_of(value: str | None) -> tuple[bytes, ...]:
+    return (f'"{value}"'.encode(),) if value and _PLAIN.fullmatch(value) else ()
+
+
+def _words_of_action(action: str | None) -> tuple[bytes, ...]:
+    # The attribute's text is compared, and text is also made of numbers and the like.
+    if not action or not action[0].isalpha() or action.lower() in _TEXTS_OF_VALUES:
+        return ()
+    event, _ = names.event_of_action(action)
+    return (*_word_of(action), *_word_of(event)) if _word_of(action) else ()
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
 def _integer(value: object) -> int:
-    try:
-        return int(str(value))
-    except ValueError:
-        return 0
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX else 0

@@ -1,0 +1,114 @@
+"""Cut a trail file into blocks of whole lines, and find out cheaply which times each one holds.
+
+Records come from many processes and an outage's backlog comes hours later, so the order of a trail
+says nothing for sure: a bisection could miss records.  A block's earliest and latest time can not.
+They are taken from the bytes, without parsing JSON, which is right only for lines of the plain
+shape that the Collector's file exporter writes.  A block that holds anything else (a torn, glued
+or foreign line, an escape in which a name or digit could hide, a time in another form) is not
+plain, and whoever asks must read it whatever the question.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kaizen_otel._edges import Filesystem
+
+BLOCK_BYTES: Final = 512 * 1024
+
+_TIME_NAME: Final = b"imeUnixNano"  # ends timeUnixNano and observedTimeUnixNano
+_TIME_BEGIN: Final = b'imeUnixNano":"'
+_DIGITS: Final = 19  # nanoseconds from the year 2001 to 2286
+_LINE_NAME: Final = b'"resourceLogs"'
+_LINE_BEGIN: Final = b'{"resourceLogs":['
+_LINE_END: Final = b"}]}]}]}\n"
+# An escape that stands for printable ASCII; but `<`, `>`, `&` are what Go's encoder escapes.
+_HIDING: Final = re.compile(rb"\\u00(?!26|3[cCeE])[2-7]")
+
+
+class Block(NamedTuple):
+    """``lines`` whole lines of a file, the first one is ``line``; bytes ``start`` to ``end``.
+
+    If ``is_plain``, every record in it has its times between ``first_ns`` and ``last_ns``.
+    """
+
+    start: int
+    end: int
+    line: int
+    lines: int
+    first_ns: int
+    last_ns: int
+    is_plain: bool
+
+
+def iter_blocks(
+    filesystem: Filesystem,
+    path: str,
+    *,
+    start: int = 0,
+    line: int = 1,
+    block_bytes: int = BLOCK_BYTES,
+) -> Iterator[tuple[Block, bytes, bool]]:
+    """Yield each block from ``start`` on, its bytes, and whether its last line has an end.
+
+    The bytes of a block that is not plain may be missing (``b""``), since one line can be of any
+    size.  Raises ``OSError`` if the file cannot be read.
+    """
+    while data := filesystem.read(path, start, block_bytes):
+        end = data.rfind(b"\n") + 1
+        if end:
+            data = data[:end]
+            times = plain_times(data)
+            first_ns, last_ns = times or (0, 0)
+            count = data.count(b"\n")
+            block = Block(start, start + end, line, count, first_ns, last_ns, times is not None)
+            yield block, data, True
+            line += count
+            start += end
+        else:
+            line_end, is_whole = _line_end(filesystem, path, start + len(data), block_bytes)
+            yield Block(start, line_end, line, 1, 0, 0, is_plain=False), b"", is_whole
+            line += 1
+            start = line_end
+
+
+def plain_times(data: bytes) -> tuple[int, int] | None:
+    """Return the earliest and latest time in whole lines; None if they are not all plain."""
+    lines = data.count(b"\n")
+    if (
+        not data.startswith(_LINE_BEGIN)
+        or not data.endswith(_LINE_END)
+        or data.count(_LINE_NAME) != lines
+        or data.count(_LINE_END + _LINE_BEGIN) != lines - 1
+        or (b"\\" in data and _HIDING.search(data))
+    ):
+        return None
+    pieces = data.split(_TIME_BEGIN)
+    del pieces[0]
+    if not pieces or data.count(_TIME_NAME) != len(pieces):
+        return None
+    times = [piece[: _DIGITS + 1] for piece in pieces]
+    text = b"".join(times)
+    count = len(times)
+    if (
+        len(text) != count * (_DIGITS + 1)
+        or text[_DIGITS :: _DIGITS + 1] != b'"' * count
+        or not text.replace(b'"', b"").isdigit()
+        or text.count(b'"') != count
+    ):
+        return None
+    return int(min(times)[:_DIGITS]), int(max(times)[:_DIGITS])
+
+
+def _line_end(filesystem: Filesystem, path: str, offset: int, size: int) -> tuple[int, bool]:
+    """Return where the line that goes on at ``offset`` ends, and whether it has an end."""
+    while data := filesystem.read(path, offset, size):
+        place = data.find(b"\n")
+        if place >= 0:
+            return offset + place + 1, True
+        offset += len(data)
+    return offset, False
