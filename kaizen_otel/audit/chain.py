@@ -8,13 +8,16 @@ which costs one hash per record and one signature per commit.
 from __future__ import annotations
 
 import base64
+from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
+from kaizen_otel import semconv
 from kaizen_otel._otlp.common import AttributeField, extend_attributes, safe_text
 from kaizen_otel._otlp.logs import encode_log_record
-from kaizen_otel._otlp.wire import utf8
+from kaizen_otel._otlp.wire import delimited, utf8, varint
 from kaizen_otel.audit import record as names
-from kaizen_otel.audit.canonical import attribute_text, record_hash, tail_text
+from kaizen_otel.audit.canonical import HASH_HEX, attribute_text, record_hash, tail_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +29,11 @@ _FIELD: Final = AttributeField(6)  # logs.proto, LogRecord.attributes
 _MEMO_ENTRIES_MAX: Final = 4096
 _MEMO_TEXT_MAX: Final = 64
 _INT64: Final = range(-(2**63), 2**63)
+# Their values do not come again.
+_UNIQUE: Final = frozenset({names.RECORD_ID, names.INTENT_ID, semconv.GEN_AI_TOOL_CALL_ID})
+
+_Pair = tuple[bytes, str]
+"""An attribute as protobuf and in canonical form, with a comma before it."""
 
 
 class Signing(NamedTuple):
@@ -40,7 +48,7 @@ class Draft:
 
     ``fields`` are the LogRecord's fields that are no attributes; ``encoded`` and ``texts`` are the
     attributes in the order of their names, as protobuf and in canonical form, in three parts: up
-    to the certificate, up to the place in the stream, and the rest.
+    to the certificate, up to the place in the stream, and the rest.  ``tail`` follows them.
     """
 
     __slots__ = ("encoded", "event_name", "fields", "signing_next", "size", "tail", "texts")
@@ -81,13 +89,12 @@ def draft_of(record: AuditRecord, *, signing_next: Signing | None = None) -> Dra
     attributes = names.attributes_of(record)
     if record.event_name == names.EVENT_STOPPED:
         attributes[names.END] = "true"
-    ordered = sorted(attributes)
-    first = _count_below(ordered, names.INTEGRITY_CERTIFICATE)
-    second = _count_below(ordered, names.SEQUENCE)
+    ordered, first, second = _layout(tuple(attributes))
     event_name = utf8(record.event_name).decode()
     observed_ns = record.observed_ns or record.time_ns
     pairs = [_attribute(name, attributes[name]) for name in ordered]
-    parts = (pairs[:first], pairs[first:second], pairs[second:])
+    data = [pair[0] for pair in pairs]
+    texts = [pair[1] for pair in pairs]
     return Draft(
         event_name=event_name,
         fields=encode_log_record(
@@ -97,12 +104,8 @@ def draft_of(record: AuditRecord, *, signing_next: Signing | None = None) -> Dra
             span_id=record.span_id,
             event_name=event_name,
         ),
-        encoded=(_join(parts[0]), _join(parts[1]), _join(parts[2])),
-        texts=(
-            "".join([text + "," for _, text in parts[0]]),
-            "".join([text + "," for _, text in parts[1]]),
-            "".join(["," + text for _, text in parts[2]]),
-        ),
+        encoded=(b"".join(data[:first]), b"".join(data[first:second]), b"".join(data[second:])),
+        texts=("".join(texts[:first]), "".join(texts[first:second]), "".join(texts[second:])),
         tail=tail_text(
             event_name=event_name,
             observed_ns=str(observed_ns),
@@ -134,16 +137,17 @@ class Chain:
         """
         previous = self._hashes[first_sequence - 1]
         hashes = {first_sequence - 1: previous}
+        stream = _attribute(names.STREAM_ID, stream_id)
         sealed: list[bytes] = []
         last = first_sequence + len(drafts) - 1
         for sequence, draft in enumerate(drafts, first_sequence):
-            place: list[tuple[str, Value]] = [(names.SEQUENCE, sequence)]
-            if previous:
-                place.append((names.PREVIOUS_HASH, previous))
-            place.append((names.STREAM_ID, stream_id))
-            is_signed = sequence == last or draft.signing_next is not None
             failures = self.sign_failures
-            data, previous = self._seal(draft, place, is_signed=is_signed)
+            place = _place(sequence, previous, stream)
+            if sequence == last or draft.signing_next is not None:
+                data, previous = self._sign(draft, place)
+            else:
+                previous = _hash(draft, "", place[1]).hex()
+                data = _assemble(draft, b"", place[0])
             sealed.append(data)
             # A change of key that the old key has not signed is none.
             if draft.signing_next is not None and self.sign_failures == failures:
@@ -152,64 +156,92 @@ class Chain:
         self._hashes = hashes
         return sealed
 
-    def _seal(
-        self, draft: Draft, place: list[tuple[str, Value]], *, is_signed: bool
-    ) -> tuple[bytes, str]:
-        pairs = [_attribute(name, value) for name, value in place]
-        signing = self.signing if is_signed else None
+    def _sign(self, draft: Draft, place: _Pair) -> tuple[bytes, str]:
+        signing = self.signing
         if signing is not None:
             certificate = _attribute(names.INTEGRITY_CERTIFICATE, signing.key_id)
-            digest = _hash(draft, certificate[1] + ",", pairs)
+            digest = _hash(draft, certificate[1], place[1])
             try:
                 signature = signing.sign(digest)
             except Exception as error:  # noqa: BLE001 - the user's key store may raise anything
                 self.sign_failures += 1
                 self.failure = f"{type(error).__name__}: {error}"
             else:
-                value = base64.b64encode(signature).decode()
-                data = _assemble(draft, certificate[0], pairs)
-                return data + _attribute(names.INTEGRITY_VALUE, value)[0], digest.hex()
-        return _assemble(draft, b"", pairs), _hash(draft, "", pairs).hex()
+                value = _encode(names.INTEGRITY_VALUE, base64.b64encode(signature).decode())
+                return _assemble(draft, certificate[0], place[0]) + value[0], digest.hex()
+        return _assemble(draft, b"", place[0]), _hash(draft, "", place[1]).hex()
 
 
-def _hash(draft: Draft, certificate: str, place: list[tuple[bytes, str]]) -> bytes:
+def _hash(draft: Draft, certificate: str, place: str) -> bytes:
     before, between, after = draft.texts
-    middle = ",".join([text for _, text in place])
-    text = f'{{"attributes":[{before}{certificate}{between}{middle}{after}{draft.tail}'
+    # Every record has an action, so there is a first attribute, whose comma is left out.
+    text = f'{{"attributes":[{before[1:]}{certificate}{between}{place}{after}{draft.tail}'
     return record_hash(text.encode())
 
 
-def _assemble(draft: Draft, certificate: bytes, place: list[tuple[bytes, str]]) -> bytes:
+def _assemble(draft: Draft, certificate: bytes, place: bytes) -> bytes:
     before, between, after = draft.encoded
-    return b"".join([draft.fields, before, certificate, between, _join(place), after])
+    return b"".join([draft.fields, before, certificate, between, place, after])
 
 
-def _join(pairs: list[tuple[bytes, str]]) -> bytes:
-    return b"".join([data for data, _ in pairs])
+def _place(sequence: int, previous: str, stream: _Pair) -> _Pair:
+    data, text = _encode(names.SEQUENCE, sequence)
+    if not previous:
+        return data + stream[0], text + stream[1]
+    hash_data, (hash_text, hash_end) = _PREVIOUS
+    return (
+        b"".join([data, hash_data, previous.encode(), stream[0]]),
+        f"{text}{hash_text}{previous}{hash_end}{stream[1]}",
+    )
 
 
-def _count_below(ordered: list[str], name: str) -> int:
-    return sum(one < name for one in ordered)
+@lru_cache(maxsize=512)
+def _layout(given: tuple[str, ...]) -> tuple[list[str], int, int]:
+    """Return names in order, and where the certificate and the place in the stream belong."""
+    ordered = sorted(given)
+    first = sum(name < names.INTEGRITY_CERTIFICATE for name in ordered)
+    second = sum(name < names.SEQUENCE for name in ordered)
+    return ordered, first, second
 
 
-_memo: Final[dict[tuple[str, str], tuple[bytes, str]]] = {}
+_memo: Final[dict[tuple[str, object], _Pair]] = {}
 
 
-def _attribute(name: str, value: object) -> tuple[bytes, str]:
-    """Return an attribute as protobuf and in canonical form."""
-    if type(value) is str:
-        known = _memo.get((name, value))
-        if known is not None:
-            return known
+def _attribute(name: str, value: object) -> _Pair:
+    """Encode an attribute, or remember how it was encoded."""
+    if type(value) is not str or name in _UNIQUE or len(value) > _MEMO_TEXT_MAX:
+        return _encode(name, value)
+    known = _memo.get((name, value))
+    if known is None:
+        known = _encode(name, value)
+        if len(_memo) >= _MEMO_ENTRIES_MAX:
+            _memo.clear()
+        _memo[name, value] = known
+    return known
+
+
+def _encode(name: str, value: object) -> _Pair:
+    if type(value) is str and value.isascii():
+        return _encode_text(name, value)
     clean = _clean(value)
     parts: list[bytes] = []
     extend_attributes(parts, _FIELD, {name: clean})
-    pair = parts[0], attribute_text(name, clean)
-    if type(value) is str and len(value) <= _MEMO_TEXT_MAX:
-        if len(_memo) >= _MEMO_ENTRIES_MAX:
-            _memo.clear()
-        _memo[name, value] = pair
-    return pair
+    return parts[0], "," + attribute_text(name, clean)
+
+
+def _encode_text(name: str, value: str) -> _Pair:
+    """The two encoders in one, for the many texts that are ASCII and come once."""
+    key, head = _head(name)
+    data = b"\x0a" + varint(len(value)) + value.encode()
+    data = key + b"\x12" + varint(len(data)) + data
+    return b"\x32" + varint(len(data)) + data, f"{head}{encode_basestring(value)}}}}}"
+
+
+@lru_cache(maxsize=512)
+def _head(name: str) -> tuple[bytes, str]:
+    """Return what stands before an attribute's text: KeyValue.key, and the canonical form's."""
+    text = attribute_text(name, "")
+    return delimited(b"\x0a", utf8(name)), "," + text.removesuffix('""}}')
 
 
 def _clean(value: object) -> Value:
@@ -223,3 +255,13 @@ def _clean(value: object) -> Value:
     if isinstance(value, (list, tuple)):
         return [utf8(safe_text(item)).decode() for item in cast("Sequence[object]", value)]
     return utf8(safe_text(value)).decode()
+
+
+def _previous() -> tuple[bytes, tuple[str, str]]:
+    """Return what stands around the previous hash, whose length is always the same."""
+    data, text = _encode(names.PREVIOUS_HASH, "0" * HASH_HEX)
+    head, _, end = text.partition("0" * HASH_HEX)
+    return data[:-HASH_HEX], (head, end)
+
+
+_PREVIOUS: Final = _previous()

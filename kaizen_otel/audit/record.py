@@ -32,6 +32,7 @@ strings; attributes are written in the order of their names (``audit.canonical``
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
 
 from kaizen_otel import semconv
@@ -154,10 +155,21 @@ def attributes_of(record: AuditRecord) -> dict[str, object]:
     }
     if record.resource_hash:
         attributes[RESOURCE_HASH] = record.resource_hash
-    for name, value in record.attributes.items():
-        is_ours = name in _WRITERS_OWN or name.startswith(_WRITERS_PREFIXES)
-        attributes[f"kaizen.caller.{name}" if is_ours else name] = value
+    given = record.attributes
+    ours = _writers_own(tuple(given))
+    if not ours:
+        attributes.update(given)
+        return attributes
+    for name, value in given.items():
+        attributes[f"kaizen.caller.{name}" if name in ours else name] = value
     return attributes
+
+
+@lru_cache(maxsize=512)
+def _writers_own(given: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(
+        name for name in given if name in _WRITERS_OWN or name.startswith(_WRITERS_PREFIXES)
+    )
 
 
 def defaults_of(event_name: str, attributes: Mapping[str, object]) -> dict[str, object]:
