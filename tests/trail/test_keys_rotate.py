@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kaizen_otel._edges import OsFilesystem
+from kaizen_otel._edges import OsFilesystem, SystemClock
 from kaizen_otel._otlp.decode import decode_log_record, plain_attributes
+from kaizen_otel._signing import signer_from_file
 from kaizen_otel._spool.files import segment_paths, stream_ids
+from kaizen_otel._trail.keys import make_key_file, rotate_key_file
+from kaizen_otel._trail.rotation import record_rotation
 from kaizen_otel.audit import record as record_names
 from kaizen_otel.audit._stored import Report, read_segment
 from kaizen_otel.audit.canonical import canonical_record, record_hash
@@ -18,7 +22,10 @@ from kaizen_otel.audit.signatures import (
     decode_base64,
     verify_signature,
 )
-from kaizen_otel.errors import SpoolFailedError
+from kaizen_otel.config import Config
+from kaizen_otel.errors import ConfigError, SpoolFailedError
+from kaizen_otel.testing import FakeTransport
+from kaizen_otel.testing.memory_filesystem import Call, MemoryFilesystem
 from tests.trail.keys_kit import (
     answer,
     assert_no_private_key,
@@ -163,3 +170,80 @@ class TestRotate:
         done("keys", "new", "agent.pem")
         assert answer(*ROTATE, "agent.pem")["key_id"]
         assert Stream(place / "spool").named("kaizen.audit.key_rotated")
+
+
+FILE = "/keys/agent.pem"
+SPOOL = "/keys/spool"
+
+
+class NoSync(MemoryFilesystem):
+    """Forgets to make bytes durable."""
+
+    def sync(self, handle: int) -> None:
+        """Do nothing."""
+
+
+def rotated_keys(disk: MemoryFilesystem) -> set[str]:
+    """The new keys that the spool of a disk names."""
+    found: set[str] = set()
+    for stream_id in stream_ids(disk, SPOOL):
+        for path in segment_paths(disk, f"{SPOOL}/{stream_id}"):
+            scan = read_segment(disk, path, report=Report())
+            for entry in scan.entries if scan else ():
+                record = decode_log_record(entry.payload)
+                if record["eventName"] == "kaizen.audit.key_rotated":
+                    found.add(str(plain_attributes(record["attributes"])[record_names.KEY_ID]))
+    return found
+
+
+def states_in_which_nobody_can_know_the_key(make: type[MemoryFilesystem]) -> list[str]:
+    """Rotate with the real spool; lose the power before every call of the disk."""
+    disk, clock = make(), SystemClock()
+    disk.make_directory("/keys")
+    MemoryFilesystem.sync_directory(disk, "/")
+    old = make_key_file(FILE, filesystem=disk, clock=clock)
+    snapshots: list[tuple[Call, MemoryFilesystem]] = []
+
+    def stop(call: Call) -> None:
+        snapshots.append((call, disk.lose_power()))
+
+    disk.fault = stop
+    transport = FakeTransport()
+    done = rotate_key_file(
+        FILE,
+        filesystem=disk,
+        clock=clock,
+        warn=lambda _: None,
+        record=partial(
+            record_rotation,
+            directory=SPOOL,
+            config=Config.from_environment({"KAIZEN_OTEL_ANCHORS": "none"}),
+            filesystem=disk,
+            clock=clock,
+            warn=lambda _: None,
+            deliver_ms=0,
+            transport=transport,
+        ),
+    )
+    disk.fault = None
+    snapshots.append((Call(0, "the end", ""), disk.lose_power()))
+    problems: list[str] = []
+    for call, left in snapshots:
+        try:
+            key_id = signer_from_file(FILE, filesystem=left, warn=lambda _: None).key_id
+        except ConfigError as error:
+            key_id = str(error)
+        if key_id != old.key_id and not (
+            key_id == done.new.key_id and key_id in rotated_keys(left)
+        ):
+            problems.append(f"{call}: {key_id}")
+    assert any(call.operation == "rename" and call.path == f"{FILE}.next" for call, _ in snapshots)
+    return problems
+
+
+def test_a_new_key_is_in_use_only_when_its_record_survives_a_power_loss() -> None:
+    assert states_in_which_nobody_can_know_the_key(MemoryFilesystem) == []
+
+
+def test_without_syncs_there_are_states_in_which_nobody_can_know_the_key() -> None:
+    assert states_in_which_nobody_can_know_the_key(NoSync)
