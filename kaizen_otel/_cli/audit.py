@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "query": ("audit_query", "query"),
     "reconcile": ("audit_spool", "reconcile"),
     "report": ("audit_report", "report"),
+    "reveal": ("audit_subjects", "reveal"),
     "status": ("audit_spool", "status"),
     "tail": ("audit_query", "tail"),
     "trust": ("audit_keys", "trust"),
