@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,12 @@ from kaizen_otel.audit.signatures import (
 from kaizen_otel.config import Config
 from kaizen_otel.errors import ConfigError, SpoolFailedError
 from kaizen_otel.testing import FakeTransport
-from kaizen_otel.testing.memory_filesystem import Call, MemoryFilesystem
+from kaizen_otel.testing.memory_filesystem import (
+    Call,
+    Fault,
+    MemoryFilesystem,
+    fail_operation,
+)
 from tests.trail.keys_kit import (
     answer,
     assert_no_private_key,
@@ -247,3 +253,27 @@ def test_a_new_key_is_in_use_only_when_its_record_survives_a_power_loss() -> Non
 
 def test_without_syncs_there_are_states_in_which_nobody_can_know_the_key() -> None:
     assert states_in_which_nobody_can_know_the_key(NoSync)
+
+
+def test_a_spool_that_cannot_be_made_leaves_the_key_as_it_is() -> None:
+    disk, clock = MemoryFilesystem(), SystemClock()
+    disk.make_directory("/keys")
+    old = make_key_file(FILE, filesystem=disk, clock=clock)
+    disk.fault = fail_operation("make_directory", Fault(error=errno.EACCES))
+    with pytest.raises(SpoolFailedError, match=r"Permission denied.*run this again"):
+        rotate_key_file(
+            FILE,
+            filesystem=disk,
+            clock=clock,
+            warn=lambda _: None,
+            record=partial(
+                record_rotation,
+                directory=SPOOL,
+                config=Config.from_environment({}),
+                filesystem=disk,
+                clock=clock,
+                warn=lambda _: None,
+                deliver_ms=0,
+            ),
+        )
+    assert signer_from_file(FILE, filesystem=disk, warn=lambda _: None).key_id == old.key_id

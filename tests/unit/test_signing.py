@@ -649,7 +649,14 @@ class TestWeakKeys:
         assert is_usable(signer.public_key)
 
 
-@given(st.binary(max_size=80), st.binary(max_size=80), st.binary(max_size=20))
+SIZES = st.sampled_from([0, 31, 32, 33, 63, 64, 65])
+
+
+@given(
+    SIZES.flatmap(lambda size: st.binary(min_size=size, max_size=size)),
+    SIZES.flatmap(lambda size: st.binary(min_size=size, max_size=size)),
+    st.binary(max_size=20),
+)
 def test_verifying_anything_is_an_answer_and_no_error(
     public_key: bytes, signature: bytes, data: bytes
 ) -> None:
