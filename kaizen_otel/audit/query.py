@@ -222,8 +222,11 @@ def distinct(records: Iterable[StoredRecord]) -> Iterator[StoredRecord]:
 
 def select(records: Iterable[StoredRecord], asked: Filter) -> list[StoredRecord]:
     """Return the records that are asked for, each once, in the order of their times."""
-    found = distinct(record for record in records if asked.matches(record))
-    return sorted(found, key=lambda record: (record.time_ns, record.record_id))
+    found: dict[str, StoredRecord] = {}
+    for record in records:
+        if asked.matches(record):
+            found.setdefault(record.record_id, record)
+    return sorted(found.values(), key=lambda record: (record.time_ns, record.record_id))
 
 
 def audit_entry(record: StoredRecord, user_id: str | None = None) -> AuditEntry:
