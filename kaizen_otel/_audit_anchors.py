@@ -17,6 +17,7 @@ from kaizen_otel._otlp.decode import decode_log_record, decode_resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from kaizen_otel._edges import Clock, Filesystem
 
@@ -37,7 +38,7 @@ class Anchors:
         self,
         *,
         sink: Callable[[bytes], object] | None,
-        path: str | None,
+        path: Path | None,
         resource: Callable[[], bytes],
         filesystem: Filesystem,
         clock: Clock,
@@ -45,7 +46,7 @@ class Anchors:
     ) -> None:
         self.wake: Callable[[], None] = lambda: None
         self._sink = sink
-        self._path = path
+        self._path = None if path is None else str(path)
         self._resource = resource
         self._filesystem = filesystem
         self._clock = clock

@@ -10,45 +10,34 @@ import atexit
 import threading
 import weakref
 from collections import deque
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kaizen_otel._audit_anchors import Anchors
 from kaizen_otel._audit_keys import AuditKeys
 from kaizen_otel._audit_own import OwnRecords
+from kaizen_otel._audit_refusals import Refusals
 from kaizen_otel._edges import at_fork
 from kaizen_otel._spool.store import Store, open_or_explain
-from kaizen_otel.audit._gap import Gaps
-from kaizen_otel.audit.chain import draft_of
-from kaizen_otel.audit.record import EVENT_GAP, AuditRecord
+from kaizen_otel._spool.waiting import failed_future, running_future
 from kaizen_otel.audit.status import AuditStatus
-from kaizen_otel.errors import RecordTooLargeError, SpoolError, SpoolFailedError, SpoolFullError
+from kaizen_otel.errors import RecordTooLargeError, SpoolError, SpoolFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from kaizen_otel._edges import Clock, Filesystem, Ids
     from kaizen_otel._export import Transport
     from kaizen_otel._signing import Signer
-    from kaizen_otel._spool.segment import Gap
-    from kaizen_otel.audit._gap import Missing
     from kaizen_otel.audit.chain import Draft
     from kaizen_otel.config import AuditConfig
 
-_SECOND_NS: Final = 10**9
 _MILLISECOND_NS: Final = 10**6
-_RETRY_NS: Final = _SECOND_NS // 4
-_NEVER_NS: Final = 3600 * _SECOND_NS
-_WARN_INTERVAL_NS: Final = 60 * _SECOND_NS
+_RETRY_NS: Final = 250 * _MILLISECOND_NS
+_NEVER_NS: Final = 3_600_000 * _MILLISECOND_NS
 _EXIT_MS: Final = 2_000
 WAITING_MAX: Final = 10_000
 _SHUT_DOWN: Final = "the audit trail is shut down, record NOT stored"
-
-_REASONS: Final[dict[type[BaseException], str]] = {
-    SpoolFullError: "spool_full",
-    RecordTooLargeError: "too_large",
-    SpoolFailedError: "write_failed",
-}
 
 
 class _Pending(NamedTuple):
@@ -107,10 +96,9 @@ class Intake:
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._store: Store | None = None
-        path = self._config.anchor_file
         self._anchors = Anchors(
             sink=self._anchor,
-            path=None if path is None else str(path),
+            path=self._config.anchor_file,
             resource=self._resource,
             filesystem=self._filesystem,
             clock=self._clock,
@@ -127,11 +115,14 @@ class Intake:
         )
         self._is_shut_down = self._is_released = False
         self._waiting: deque[_Pending] = deque()
-        self._gaps = Gaps()
         self._mend_at_ns = 0
-        self._warned_at_ns: dict[str, int] = {}
-        self._refusals: dict[str, int] = {}
-        self._emitted = self._durable = self._refused = self._gaps_written = 0
+        self._emitted = self._durable = 0
+        self._refusals = Refusals(
+            resource_hash=self.keys.resource_hash,
+            clock=self._clock,
+            ids=self._ids,
+            warn=self._warn,
+        )
 
     def put(self, data: Draft, resource: bytes) -> Future[int]:
         """Hand over one record; the future is answered when it is stored, delivered or refused.
@@ -140,7 +131,7 @@ class Intake:
         """
         if self._is_direct:
             return self._append_directly(data, resource)
-        pending = _Pending(data, resource, _running())
+        pending = _Pending(data, resource, running_future())
         with self._lock:
             self._emitted += 1
             while len(self._waiting) >= self._waiting_max and not self._is_shut_down:
@@ -178,7 +169,7 @@ class Intake:
                     finish=self._own.seal,
                     framing=self._own,
                     warn=self._warn,
-                    on_gap=self._report,
+                    on_gap=self._refusals.report,
                     on_step=self._step,
                 )
                 self._anchors.wake = self._store.shipper.wake
@@ -211,7 +202,7 @@ class Intake:
         for pending in waiting:
             self._append(pending)
         if is_first:
-            self._write_gaps(store)
+            self._refusals.write(store.spool)
         return store.spool.close(timeout_ms)
 
     def shutdown(self, timeout_ms: int, *, is_hurried: bool = False) -> bool:
@@ -239,7 +230,7 @@ class Intake:
         """Change the key that signs this process's records; see ``OwnRecords.rotate``."""
         store = self._store or self.open()
         if store is None:
-            return _failed_future(SpoolFailedError(_SHUT_DOWN))
+            return failed_future(SpoolFailedError(_SHUT_DOWN))
         return self._own.rotate(signer, store.spool)
 
     def after_fork(self) -> None:
@@ -261,21 +252,23 @@ class Intake:
         stream = None if store is None else store.spool.stream
         oldest_ns = None if stream is None else own.oldest_ns(stream.cursor.sequence_next)
         signing = own.chain.signing
+        # First, so that nothing is counted as refused that is not counted as emitted.
+        refused, gaps = self._refusals.count, self._refusals.gaps_written
         with self._lock:
             delivered = 0 if shipped is None else shipped.delivered
             quarantined = 0 if shipped is None else shipped.quarantined
-            stored = self._durable + self._gaps_written + own.count
+            stored = self._durable + gaps + own.count
             return AuditStatus(
                 emitted=self._emitted,
                 durable=self._durable,
                 delivered=delivered,
-                refused=self._refused,
-                waiting=self._emitted - self._durable - self._refused,
+                refused=refused,
+                waiting=self._emitted - self._durable - refused,
                 undelivered=max(0, stored - delivered - quarantined),
                 quarantined=quarantined,
-                gaps=self._gaps_written,
+                gaps=gaps,
                 own=own.count,
-                refusals=dict(self._refusals),
+                refusals=self._refusals.by_reason(),
                 sign_failures=own.chain.sign_failures,
                 key_id="" if signing is None else signing.key_id,
                 bytes_used=0 if store is None else store.spool.bytes_used,
@@ -291,9 +284,7 @@ class Intake:
             self._emitted += 1
         store = self._store or self.open()
         if store is None:
-            return self._refused_future(
-                SpoolFailedError("the audit trail is shut down, NOT stored")
-            )
+            return self._refused_future(SpoolFailedError(_SHUT_DOWN))
 
         def on_answer(error: SpoolError | None) -> None:
             if error is None:
@@ -343,29 +334,13 @@ class Intake:
 
     def _refused_future(self, error: BaseException) -> Future[int]:
         self._count_refusal(error)
-        return _failed_future(error)
+        return failed_future(error)
 
     def _count_refusal(self, error: BaseException) -> None:
-        reason = _REASONS.get(type(error), "fault")
-        now_ns, monotonic_ns = self._clock.time_ns(), self._clock.monotonic_ns()
-        with self._lock:
-            self._refused += 1
-            self._refusals[reason] = self._refusals.get(reason, 0) + 1
-            self._gaps.refused(reason, now_ns=now_ns)
-            store = self._store
-            last_ns = self._warned_at_ns.get(reason)
-            may_warn = last_ns is None or monotonic_ns - last_ns >= _WARN_INTERVAL_NS
-            if may_warn:
-                self._warned_at_ns[reason] = monotonic_ns
-        if may_warn:
-            self._warn(f"an audit record was refused: {error}")
+        self._refusals.refuse(error)
+        store = self._store
         if store is not None:
             store.shipper.wake()
-
-    def _report(self, gap: Gap) -> None:
-        now_ns = self._clock.time_ns()
-        with self._lock:
-            self._gaps.reported(gap, now_ns=now_ns)
 
     def _step(self) -> int:
         """Do what the shipper's thread does besides; return when to be called next."""
@@ -377,7 +352,7 @@ class Intake:
         if store is None:
             return _NEVER_NS
         with self._lock:
-            if not self._waiting and not self._gaps:
+            if not self._waiting and not self._refusals:
                 return _NEVER_NS
             if now_ns < self._mend_at_ns:
                 return self._mend_at_ns - now_ns
@@ -387,50 +362,8 @@ class Intake:
             self._room.notify_all()
         for pending in waiting:
             self._append(pending)
-        self._write_gaps(store)
+        self._refusals.write(store.spool)
         return _RETRY_NS
-
-    def _write_gaps(self, store: Store) -> None:
-        stream = store.spool.stream
-        now_ns = self._clock.time_ns()
-        burned = store.spool.take_burned()
-        with self._lock:
-            if stream is not None:
-                self._gaps.burned(stream.stream_id, burned, now_ns=now_ns)
-            taken = self._gaps.take()
-        for missing in taken:
-            record = AuditRecord(
-                record_id=self._ids.uuid7(),
-                time_ns=now_ns,
-                event_name=EVENT_GAP,
-                resource_hash=self.keys.resource_hash(),
-                attributes=missing.attributes(),
-            )
-            answer = store.spool.append(draft_of(record), is_reserved=True)
-            self._count_gap(missing, answer)
-
-    def _count_gap(self, missing: Missing, answer: Future[int]) -> None:
-        def done(answer: Future[int]) -> None:
-            with self._lock:
-                if answer.exception() is None:
-                    self._gaps_written += 1
-                else:
-                    self._gaps.add(missing)
-
-        answer.add_done_callback(done)
-
-
-def _running() -> Future[int]:
-    """Return a future that whoever waits for it cannot cancel."""
-    future: Future[int] = Future()
-    future.set_running_or_notify_cancel()
-    return future
-
-
-def _failed_future(error: BaseException) -> Future[int]:
-    future = _running()
-    future.set_exception(error)
-    return future
 
 
 def _tell(pending: _Pending, sequence: int, delivery: Future[bool]) -> None:

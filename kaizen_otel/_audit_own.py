@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, Literal, cast
 
+from kaizen_otel._spool.waiting import running_future
 from kaizen_otel.audit import record as names
 from kaizen_otel.audit.chain import Chain, Signing, draft_of
 from kaizen_otel.audit.record import AuditRecord
@@ -23,6 +23,7 @@ from kaizen_otel.errors import KaizenOtelError, SpoolFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence, Sized
+    from concurrent.futures import Future
 
     from kaizen_otel._audit_anchors import Anchors
     from kaizen_otel._edges import Clock, Ids
@@ -186,8 +187,7 @@ class OwnRecords:
         The future gives its number.  If it is refused the old key signs on.
         """
         stream = spool.stream
-        answer: Future[int] = Future()
-        answer.set_running_or_notify_cancel()
+        answer = running_future()
         if stream is None:
             # The new key's proof names the stream, which has no name before its first record.
             record = self._record(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from kaizen_otel._spool.framing import FINISH_BYTES_MAX
 from kaizen_otel._spool.segment import ENTRY_OVERHEAD
+from kaizen_otel._spool.waiting import running_future
 from kaizen_otel._spool.writer import DISK_IS_FULL, Finished, SegmentWriter
 from kaizen_otel.errors import RecordTooLargeError, SpoolFailedError, SpoolFullError
 
@@ -116,9 +117,7 @@ class Spool:
         ``on_answer`` is called with the refusal, or None, just before the future is answered, so
         that whoever waits for the future finds counts up to date.
         """
-        future: Future[int] = Future()
-        # From here on nobody can cancel it, so the writer's set_result cannot fail.
-        future.set_running_or_notify_cancel()
+        future = running_future()
         assert data, "an empty record says nothing"
         size = _size_of(data, resource)
         error: SpoolError | None = None
@@ -366,9 +365,7 @@ class Spool:
 
 
 def _own_item(data: Sized) -> _Item:
-    future: Future[int] = Future()
-    future.set_running_or_notify_cancel()
-    return _Item(data, b"", future, None)
+    return _Item(data, b"", running_future(), None)
 
 
 _SILENCE: Final = _own_item(b"")

@@ -62,6 +62,20 @@ class Waitable(Coroutine[object, None, Value], Generic[Value]):
             self._coroutine.close()
 
 
+def running_future() -> Future[int]:
+    """Return a future that nobody who waits for it can cancel: answering it cannot fail."""
+    future: Future[int] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
+def failed_future(error: BaseException) -> Future[int]:
+    """Return a future that is answered with an error."""
+    future = running_future()
+    future.set_exception(error)
+    return future
+
+
 async def wait_for(future: Future[Value]) -> Value:
     """Await a future of another thread; without an asyncio loop (trio) it blocks instead."""
     try:
