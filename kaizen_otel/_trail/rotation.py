@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from kaizen_otel._spool.files import ensure_directory
-from kaizen_otel.audit_trail import AuditTrailManager
+from kaizen_otel._trail.short_stream import STORE_S, short_stream
 from kaizen_otel.errors import SpoolFailedError
 
 if TYPE_CHECKING:
@@ -16,8 +14,6 @@ if TYPE_CHECKING:
     from kaizen_otel._export import Transport
     from kaizen_otel._signing import Signer
     from kaizen_otel.config import Config
-
-_STORE_S: Final = 30
 
 
 def record_rotation(
@@ -38,32 +34,22 @@ def record_rotation(
     takes no longer than ``deliver_ms``, else by the next process that ships.
     """
     try:
-        ensure_directory(filesystem, directory)
+        with short_stream(
+            directory,
+            config=config,
+            filesystem=filesystem,
+            clock=clock,
+            warn=warn,
+            deliver_ms=deliver_ms,
+            signer=old,
+            transport=transport,
+        ) as manager:
+            receipt = manager.rotate_key(new)
+            why = "" if receipt.wait(STORE_S) else receipt.reason or "the disk does not answer"
     except OSError as error:
-        raise SpoolFailedError(_refused(directory, str(error))) from error
-    # Whatever agents promise: a key is changed when its record survives a power loss.
-    audit = replace(config.audit, durability="durable", on_failure="continue")
-    manager = AuditTrailManager(
-        directory=directory,
-        config=replace(config, audit=audit),
-        filesystem=filesystem,
-        clock=clock,
-        warn=warn,
-        signer=old,
-        transport=transport,
-    )
-    try:
-        receipt = manager.rotate_key(new)
-        if not receipt.wait(_STORE_S):
-            raise SpoolFailedError(
-                _refused(directory, receipt.reason or "the disk does not answer")
-            )
-    finally:
-        manager.shutdown(deliver_ms)
-
-
-def _refused(directory: str, why: str) -> str:
-    return (
-        f"the record of the rotation could not be stored in {directory}, the key was NOT rotated: "
-        f"{why}; run this again, which takes up the same new key"
-    )
+        why = str(error)
+    if why:
+        raise SpoolFailedError(
+            f"the record of the rotation could not be stored in {directory}, the key was NOT "
+            f"rotated: {why}; run this again, which takes up the same new key"
+        )
