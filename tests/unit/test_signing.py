@@ -36,6 +36,7 @@ from kaizen_otel._signing import (
     verify_signature,
 )
 from kaizen_otel.audit.signatures import decode_base64, encode_base64, is_usable, key_id_of
+from kaizen_otel.config import Config
 from kaizen_otel.errors import ConfigError
 from kaizen_otel.testing.memory_filesystem import (
     Call,
@@ -353,6 +354,11 @@ class TestSecrecy:
             count += 1
             assert not [part for part in parts if part in text], (setting[:10], text)
         assert count > 40
+
+    def test_the_configuration_holds_it_and_does_not_show_it(self) -> None:
+        config = Config.from_environment({SETTING: own_pem().decode()})
+        assert House().signer(config.audit.signing_key).key_id
+        assert seed_of(own_pem())[20:28] not in repr(config) + str(config) + repr(config.audit)
 
     def test_a_made_key_is_only_in_its_file(self) -> None:
         house = House()
