@@ -112,6 +112,7 @@ class Pipeline:
             metric_interval_ms=config.metric_interval_ms,
             collect=self.collect if "metrics" in self.sent else None,
             warn=self.warn,
+            open_more=self._open_more if transports is None else lambda _: None,
         )
         self._audit: AuditTrailManager | None = None
         self._closed = False
@@ -122,9 +123,17 @@ class Pipeline:
         self._at_exit = lambda: _at_exit(reference)
         atexit.register(self._at_exit)
 
+    def _open_transport(self, signal: Signal) -> Transport:
+        from kaizen_otel._export.transports import open_transport
+
+        return open_transport(self.config.endpoints[signal], clock=self.clock)
+
+    def _open_more(self, signal: Signal) -> Transport | None:
+        is_otlp = self.config.exporters[signal] != "console"
+        return self._open_transport(signal) if is_otlp else None
+
     def _transports(self) -> dict[Signal, Transport]:
         from kaizen_otel._console import ConsoleTransport
-        from kaizen_otel._export.transports import open_transport
 
         console: ConsoleTransport | None = None
         found: dict[Signal, Transport] = {}
@@ -133,7 +142,7 @@ class Pipeline:
                 console = console or ConsoleTransport()
                 found[signal] = console
             else:
-                found[signal] = open_transport(self.config.endpoints[signal], clock=self.clock)
+                found[signal] = self._open_transport(signal)
         return found
 
     def encode_resource(self, service_name: str) -> bytes:

@@ -153,7 +153,7 @@ class Config:
             sampler=env.text("OTEL_TRACES_SAMPLER") or "parentbased_always_on",
             sampler_argument=env.text("OTEL_TRACES_SAMPLER_ARG"),
             limits=_limits(env),
-            batch_size=env.integer("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512, minimum=1),
+            batch_size=env.integer("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 2048, minimum=1),
             interval_ms=env.integer("OTEL_BSP_SCHEDULE_DELAY", 1_000, minimum=1),
             metric_interval_ms=env.integer("OTEL_METRIC_EXPORT_INTERVAL", 10_000, minimum=1),
             temporality=env.choice(

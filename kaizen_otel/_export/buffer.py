@@ -84,7 +84,7 @@ class _Queue:
 class Buffer:
     """Bounded by ``bytes_max``; one item may have ``item_bytes_max``.
 
-    ``on_ready`` is called, without the lock, when the first item of a signal waits and when
+    ``on_ready`` is called with the signal, without the lock, when its first item waits and when
     ``count_ready`` items or ``bytes_ready`` bytes of one do.  All methods may be called from any
     thread, also by a signal handler or a finaliser on a thread that is inside one.
     """
@@ -97,7 +97,7 @@ class Buffer:
         item_bytes_max: int = 4 * MEBIBYTE,
         count_ready: int = 512,
         bytes_ready: int = MEBIBYTE,
-        on_ready: Callable[[], None] = lambda: None,
+        on_ready: Callable[[Signal], None] = lambda _: None,
     ) -> None:
         self._bytes_max = bytes_max
         self._item_bytes_max = item_bytes_max
@@ -135,7 +135,7 @@ class Buffer:
         if length in {1, self._count_ready} or (
             waiting_bytes >= self._bytes_ready > waiting_bytes - size
         ):
-            self._on_ready()
+            self._on_ready(signal)
         return True
 
     def take(self, signal: Signal, *, count_max: int, bytes_max: int) -> Batch | None:

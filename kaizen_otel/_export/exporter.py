@@ -1,12 +1,11 @@
-"""The exporter: one worker thread carries all signals from the buffer to their transports.
+"""The exporter: workers carry all signals from the buffer to their transports.
 
-Threads of the user only append to the buffer.  The thread is a daemon, is started by the first
-item, and again in a forked child, which begins with an empty buffer and a ledger of zeros.
+Threads of the user only append to the buffer.  Workers are daemon threads, are started by the
+first item, and again in a forked child, which begins with an empty buffer and a ledger of zeros.
 """
 
 from __future__ import annotations
 
-import queue
 import threading
 import weakref
 from typing import TYPE_CHECKING, Final
@@ -15,6 +14,7 @@ from kaizen_otel._edges import at_fork
 from kaizen_otel._export.buffer import MEBIBYTE, Buffer
 from kaizen_otel._export.retry import RetryPolicy
 from kaizen_otel._export.sender import MILLISECOND_NS, NEVER_NS, Limits, Sender
+from kaizen_otel._export.worker import IDLE_NS, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -25,42 +25,7 @@ if TYPE_CHECKING:
 
 _WARN_INTERVAL_NS: Final = 60 * 1000 * MILLISECOND_NS
 _WARNINGS_MAX: Final = 64
-# An idle worker still looks up this often, so that no missed wake-up lasts.
-_IDLE_NS: Final = 60 * 1000 * MILLISECOND_NS
-
-
-class WakeUp(threading.Event):
-    """An event for one waiter that may be set inside a signal handler or a finaliser.
-
-    ``threading.Event`` holds a lock that is not re-entrant; ``queue.SimpleQueue.put`` is
-    documented to be re-entrant.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def set(self) -> None:
-        """Wake the waiter, now or when it next waits."""
-        if self._tokens.empty():
-            self._tokens.put(None)
-
-    def is_set(self) -> bool:
-        """Whether the next wait returns at once."""
-        return not self._tokens.empty()
-
-    def clear(self) -> None:
-        """Forget what was set."""
-        while self.wait(0):
-            pass
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait, and take what was set."""
-        try:
-            self._tokens.get(block=timeout != 0, timeout=timeout or None)
-        except queue.Empty:
-            return False
-        return True
+LANES_MAX: Final = 4
 
 
 class _Flush:
@@ -79,10 +44,14 @@ class _Flush:
 class Exporter:
     """Batches, sends, retries and counts.  Times are milliseconds.
 
-    ``collect`` returns the current metrics as items; it is called by the worker every
+    ``collect`` returns the current metrics as items; it is called by a worker every
     ``metric_interval_ms`` and at each flush.  ``warn`` is called at most once a minute for one
-    cause.  Signals without a transport are counted as dropped (``disabled``).
+    cause.  Signals without a transport are counted as dropped (``disabled``).  ``open_more``
+    opens a further transport of a signal (None: there is no other), for up to ``LANES_MAX``
+    requests in flight under backlog; metrics have one, because they must arrive in order.
     """
+
+    _worker_kind = Worker
 
     def __init__(
         self,
@@ -101,6 +70,7 @@ class Exporter:
         retry_elapsed_ms_max: int = 300_000,
         collect: Callable[[], Iterable[Item]] | None = None,
         warn: Callable[[str], None],
+        open_more: Callable[[Signal], Transport | None] = lambda _: None,
     ) -> None:
         self._clock = clock
         self._ledger = ledger
@@ -108,7 +78,9 @@ class Exporter:
         self._metric_interval_ns = metric_interval_ms * MILLISECOND_NS
         self._warn_user = warn
         self._warned_ns: dict[str, int] = {}
-        limits = Limits(
+        self._random_fraction = ids_random
+        self._open_more = open_more
+        self._limits = Limits(
             batch_size=batch_size,
             request_bytes_max=request_bytes_max,
             interval_ms=interval_ms,
@@ -122,21 +94,18 @@ class Exporter:
             ledger=ledger,
             item_bytes_max=request_bytes_max,
             count_ready=batch_size,
-            bytes_ready=limits.bytes_ready,
+            bytes_ready=self._limits.bytes_ready,
             on_ready=self._wake_worker,
         )
-        self._senders: dict[Signal, Sender] = {
-            signal: Sender(
-                signal,
-                transport,
-                buffer=self._buffer,
-                clock=clock,
-                limits=limits,
-                random_fraction=ids_random,
-                warn=self._warn,
-            )
-            for signal, transport in transports.items()
+        # A transport is used by one thread at a time: signals that share one share a worker.
+        shared: dict[int, list[Sender]] = {}
+        for signal, transport in transports.items():
+            shared.setdefault(id(transport), []).append(self._sender(signal, transport))
+        workers = [self._worker(senders) for senders in shared.values()]
+        self._lanes: dict[Signal, list[Worker]] = {
+            sender.signal: [worker] for worker in workers for sender in worker.senders
         }
+        self._collector = self._lanes["metrics"][0] if "metrics" in self._lanes else None
         self._is_closed = False
         self._is_delivered_at_shutdown = True
         self._reset()
@@ -144,21 +113,51 @@ class Exporter:
         at_fork(lambda: _call_if_alive(after_fork))
 
     def _reset(self) -> None:
-        self._wake = WakeUp()
-        self._thread: threading.Thread | None = None
-        self._thread_lock = threading.RLock()
+        self._lock = threading.RLock()
         self._shutdown_lock = threading.Lock()
         self._flushes: list[_Flush] = []
         self._shutdown_deadline_ns: int | None = None
+        self._running_ended = 0
         self._stopped = threading.Event()
         self._collect_at_ns = self._clock.monotonic_ns() + self._metric_interval_ns
+        for worker in self._workers():
+            worker.reset()
+
+    def _sender(self, signal: Signal, transport: Transport) -> Sender:
+        return Sender(
+            signal,
+            transport,
+            buffer=self._buffer,
+            clock=self._clock,
+            limits=self._limits,
+            random_fraction=self._random_fraction,
+            warn=self._warn,
+        )
+
+    def _worker(
+        self, senders: list[Sender], *, open_senders: Callable[[], list[Sender]] | None = None
+    ) -> Worker:
+        return self._worker_kind(
+            senders,
+            clock=self._clock,
+            step=self._step,
+            is_closed=lambda: self._is_closed,
+            on_end=self._ended,
+            open_senders=open_senders,
+        )
+
+    def _workers(self) -> list[Worker]:
+        """Return every worker once."""
+        with self._lock:
+            found = [worker for lanes in self._lanes.values() for worker in lanes]
+        return list({id(worker): worker for worker in found}.values())
 
     def offer(self, signal: Signal, item: Item) -> bool:
         """Take one item for sending; False if it was dropped, which is counted.
 
         Never raises and never waits for the network or for room.
         """
-        if signal not in self._senders:
+        if signal not in self._lanes:
             with self._ledger.lock:
                 self._ledger.offered(signal, item.count)
                 self._ledger.dropped(signal, "disabled", item.count)
@@ -166,9 +165,9 @@ class Exporter:
         return self._buffer.offer(signal, item)
 
     def start(self) -> None:
-        """Start the worker before the first item, so that metrics alone are collected too."""
-        if not self._is_closed:
-            self._wake_worker()
+        """Start collecting before the first item, so that metrics alone are sent too."""
+        if not self._is_closed and self._collector is not None:
+            self._collector.wake()
 
     def flush(self, timeout_ms: int) -> bool:
         """Collect metrics and send all that was offered before, within the time.
@@ -182,17 +181,35 @@ class Exporter:
         if self._is_closed:
             return self._is_delivered_at_shutdown
         flush = _Flush(deadline_ns, self._failed())
-        with self._thread_lock:
+        if self._collect is None or self._collector is None:
+            flush.targets = self._targets()
+        with self._lock:
             self._flushes.append(flush)
-        if self._start_worker():
-            self._wake.set()
-            self._clock.wait(flush.done, deadline_ns - self._clock.monotonic_ns())
+        workers = self._workers()
+        for worker in workers:
+            worker.is_hurried = True
+        # Who has never had anything to send needs no thread for this.
+        needed = [worker for worker in workers if self._is_needed(worker)]
+        threadless = [worker for worker in needed if not worker.wake()]
+        self._finish_flushes()
+        if threadless:
+            self._run_until(flush, threadless)
         else:
-            self._run_until(flush)
-        with self._thread_lock:
+            self._clock.wait(flush.done, deadline_ns - self._clock.monotonic_ns())
+        with self._lock:
             if flush in self._flushes:
                 self._flushes.remove(flush)
         return flush.is_delivered
+
+    def _is_needed(self, worker: Worker) -> bool:
+        return (
+            worker.has_thread
+            or worker is self._collector
+            or any(self._buffer.count(sender.signal) for sender in worker.senders)
+        )
+
+    def _targets(self) -> dict[Signal, int]:
+        return {signal: self._buffer.progress(signal)[0] for signal in self._lanes}
 
     def shutdown(self, timeout_ms: int) -> bool:
         """Flush, then stop; what did not arrive in time is counted as dropped.
@@ -214,115 +231,129 @@ class Exporter:
         self._is_delivered_at_shutdown = self._flush_until(deadline_ns)
         self._is_closed = True
         self._buffer.close("shutdown")
-        self._wake.set()
-        with self._thread_lock:
-            is_running = self._thread is not None
-        if is_running:
-            self._clock.wait(self._stopped, deadline_ns - self._clock.monotonic_ns())
-        else:
-            self._close_transports()
+        with self._lock:
+            running = [worker for worker in self._workers() if worker.has_thread]
+            idle = [worker for worker in self._workers() if not worker.has_thread]
+            if not running:
+                self._stopped.set()
+        for worker in running:
+            worker.pause.set()
+        for worker in idle:
+            self._close_transports(worker)
+        self._clock.wait(self._stopped, deadline_ns - self._clock.monotonic_ns())
 
-    def _wake_worker(self) -> None:
-        if self._start_worker():
-            self._wake.set()
+    def _wake_worker(self, signal: Signal) -> None:
+        """Wake who can take the signal's items."""
+        first = self._lanes[signal][0]
+        if not first.is_sending:
+            first.wake()
+        elif first.senders[0].is_backlogged(batches=1):
+            self._grow(signal)
 
-    def _start_worker(self) -> bool:
-        """Have a worker; False if no thread can be started (the interpreter is ending)."""
-        if self._thread is not None:
-            return True
-        with self._thread_lock:
-            if self._thread is not None:
-                return True
-            thread = threading.Thread(target=self._run, name="kaizen-otel-exporter", daemon=True)
-            self._thread = thread
-            try:
-                thread.start()
-            except RuntimeError:  # Python 3.12+: "can't create new thread at interpreter shutdown"
-                self._thread = None
-                return False
-            return True
+    def _grow(self, signal: Signal) -> None:
+        """Have one more request in flight, if the last one did not fail."""
+        lanes = self._lanes[signal]
+        if signal == "metrics" or self._is_closed or lanes[0].senders[0].is_failing:
+            return
+        with self._lock:
+            idle = next((lane for lane in lanes if lane.is_extra and not lane.is_sending), None)
+            if idle is None and len(lanes) < LANES_MAX:
+                idle = self._worker([], open_senders=lambda: self._open_senders(signal))
+                lanes.append(idle)
+        if idle is not None:
+            idle.wake()
 
-    def _run_until(self, flush: _Flush) -> None:
-        """Do the worker's part on the caller's thread."""
-        while not flush.done.is_set() and self._clock.monotonic_ns() < flush.deadline_ns:
-            pause_ns = min(self._step(), flush.deadline_ns - self._clock.monotonic_ns())
-            if pause_ns > 0 and not flush.done.is_set():
-                self._clock.wait(self._wake, pause_ns)
-
-    def _run(self) -> None:
+    def _open_senders(self, signal: Signal) -> list[Sender]:
+        """Open a further transport, on the thread that is to use it."""
         try:
-            while not self._is_closed:
-                self._wake.clear()
-                pause_ns = self._step()
-                if pause_ns > 0 and not self._is_closed:
-                    self._clock.wait(self._wake, pause_ns)
-        finally:
-            self._close_transports()
-            self._stopped.set()
+            transport = self._open_more(signal)
+        except Exception as error:  # noqa: BLE001 - the first transport goes on as before
+            self._warn("", "open", f"no second connection for {signal}: {error!r}")
+            return []
+        return [] if transport is None else [self._sender(signal, transport)]
 
-    def _step(self) -> int:
+    def _run_until(self, flush: _Flush, workers: list[Worker]) -> None:
+        """Do the workers' part on the caller's thread."""
+        wake = workers[0].pause
+        while not flush.done.is_set() and self._clock.monotonic_ns() < flush.deadline_ns:
+            pause_ns = min([self._step(worker) for worker in workers])
+            pause_ns = min(pause_ns, flush.deadline_ns - self._clock.monotonic_ns())
+            if pause_ns > 0 and not flush.done.is_set():
+                self._clock.wait(wake, pause_ns)
+
+    def _ended(self, worker: Worker) -> None:
+        """A worker's thread ends: after shutdown."""
+        self._close_transports(worker)
+        with self._lock:
+            self._running_ended += 1
+            running = sum(one.has_thread for one in self._workers())
+            if self._running_ended >= running:
+                self._stopped.set()
+
+    def _step(self, worker: Worker) -> int:
         """Make at most one request per signal; return how long there is nothing to do, in ns."""
         try:
-            return self._step_once()
+            return self._step_once(worker)
         except Exception as error:  # noqa: BLE001 - a worker that dies would lose everything
             self._warn("", "internal_error", f"telemetry could not be sent: {error!r}. It is kept")
             return MILLISECOND_NS * 1000
 
-    def _step_once(self) -> int:
+    def _step_once(self, worker: Worker) -> int:
         now_ns = self._clock.monotonic_ns()
-        self._prepare(now_ns)
-        is_flushing = bool(self._flushes)
-        deadline_ns = self._shutdown_deadline_ns or NEVER_NS
-        next_ns = min(now_ns + _IDLE_NS, self._collect_at_ns)
-        is_busy = False
-        for sender in self._senders.values():
-            due_ns = sender.due_ns(now_ns, is_flushing=is_flushing)
-            if due_ns <= now_ns < deadline_ns and not self._is_closed:
-                sender.send(deadline_ns=deadline_ns, is_flushing=is_flushing)
-                is_busy = True
-            else:
-                next_ns = min(next_ns, due_ns)
+        next_ns = now_ns + IDLE_NS
+        if worker is self._collector:
+            self._prepare(now_ns)
+            next_ns = min(next_ns, self._collect_at_ns)
+        due_ns = worker.send_due(
+            now_ns,
+            deadline_ns=self._shutdown_deadline_ns or NEVER_NS,
+            is_flushing=bool(self._flushes),
+            before=self._look_for_backlog,
+        )
         self._finish_flushes()
-        return 0 if is_busy else max(next_ns - self._clock.monotonic_ns(), 0)
+        if due_ns is None:
+            return 0
+        return max(min(next_ns, due_ns) - self._clock.monotonic_ns(), 0)
+
+    def _look_for_backlog(self, sender: Sender) -> None:
+        if sender.is_backlogged(batches=2):
+            self._grow(sender.signal)
 
     def _prepare(self, now_ns: int) -> None:
         """Collect metrics if it is time, and note what new flushes wait for."""
-        with self._thread_lock:
+        with self._lock:
             new = [flush for flush in self._flushes if flush.targets is None]
-        if self._collect is not None and (new or now_ns >= self._collect_at_ns):
+        if self._collect is None:
+            self._collect_at_ns = NEVER_NS
+        elif new or now_ns >= self._collect_at_ns:
             self._collect_at_ns = now_ns + self._metric_interval_ns
             try:
                 for item in self._collect():
                     self.offer("metrics", item)
             except Exception as error:  # noqa: BLE001 - an instrument's callback is the user's
                 self._warn("", "collect", f"metrics could not be collected: {error!r}")
-        elif self._collect is None:
-            self._collect_at_ns = NEVER_NS
         for flush in new:
-            flush.targets = {signal: self._buffer.progress(signal)[0] for signal in self._senders}
-        if new:
-            for sender in self._senders.values():
-                sender.hurry()
+            flush.targets = self._targets()
 
     def _finish_flushes(self) -> None:
-        settled = {signal: self._buffer.progress(signal)[1] for signal in self._senders}
-        with self._thread_lock:
+        settled = {signal: self._buffer.progress(signal)[1] for signal in self._lanes}
+        with self._lock:
             flushes = tuple(self._flushes)
         for flush in flushes:
             targets = flush.targets
             if targets is None or any(settled[s] < target for s, target in targets.items()):
                 continue
             flush.is_delivered = self._failed() == flush.failed
-            with self._thread_lock:
+            with self._lock:
                 if flush in self._flushes:
                     self._flushes.remove(flush)
             flush.done.set()
 
     def _failed(self) -> int:
-        return sum(self._buffer.progress(signal)[2] for signal in self._senders)
+        return sum(self._buffer.progress(signal)[2] for signal in self._lanes)
 
-    def _close_transports(self) -> None:
-        for transport in {id(s.transport): s.transport for s in self._senders.values()}.values():
+    def _close_transports(self, worker: Worker) -> None:
+        for transport in {id(s.transport): s.transport for s in worker.senders}.values():
             try:
                 transport.close()
             except Exception as error:  # noqa: BLE001 - all others must be closed too
@@ -347,8 +378,6 @@ class Exporter:
         """Begin anew in a forked child; the parent keeps what it holds."""
         self._ledger.after_fork()
         self._buffer.after_fork()
-        for sender in self._senders.values():
-            sender.reset()
         self._reset()
 
 

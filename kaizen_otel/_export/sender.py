@@ -35,7 +35,7 @@ class Limits:
 
 
 class Sender:
-    """Used by the exporter's worker only.  ``warn`` takes the place, the cause and the text."""
+    """Used by one worker only.  ``warn`` takes the place, the cause and the text."""
 
     def __init__(
         self,
@@ -70,6 +70,22 @@ class Sender:
     def hurry(self) -> None:
         """Make the next attempt as soon as the server allows: somebody waits for a flush."""
         self._retry_at_ns = min(self._retry_at_ns, self._not_before_ns)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a batch was taken and is not settled."""
+        return bool(self._batches)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last request came to nothing and is to be made again."""
+        return self._attempt > 0
+
+    def is_backlogged(self, *, batches: int) -> bool:
+        """Whether at least so many full batches wait."""
+        count, waiting_bytes = self._buffer.waiting(self.signal)
+        limits = self._limits
+        return count >= batches * limits.batch_size or waiting_bytes >= batches * limits.bytes_ready
 
     def due_ns(self, now_ns: int, *, is_flushing: bool) -> int:
         """Return the instant of the next request; ``NEVER_NS`` if there is nothing to send."""

@@ -45,6 +45,13 @@ class Server:
         self.taken: dict[Signal, list[str]] = {signal: [] for signal in SIGNALS}
         self.transport = FakeTransport(after=self._answer)
 
+    def another(self, signal: Signal) -> FakeTransport:
+        """Another way to the same server."""
+        del signal
+        transport = FakeTransport(after=self._answer)
+        transport.is_open = self.transport.is_open
+        return transport
+
     def _answer(self, signal: Signal, body: bytes) -> Outcome:
         found = names(DECODERS[signal](body))
         kind = self._random.randrange(12)
@@ -82,6 +89,8 @@ def run(seed: int, ledger: Ledger) -> tuple[Server, list[LedgerSnapshot]]:
         batch_size=random.choice([1, 7, 64]),
         interval_ms=1,
         retry_elapsed_ms_max=random.choice([1, 5, 1_000_000]),
+        # Perhaps several requests in flight, each with a transport of its own.
+        open_more=random.choice([server.another, lambda _: None]),
     )
     snapshots: list[LedgerSnapshot] = []
     is_over = threading.Event()

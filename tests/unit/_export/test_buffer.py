@@ -21,7 +21,7 @@ MANY = 1 << 40
 def make(bytes_max: int = MANY, **options: int) -> tuple[Buffer, Ledger, list[int]]:
     ledger, calls = Ledger(), [0]
 
-    def ready() -> None:
+    def ready(_signal: Signal) -> None:
         calls[0] += 1
 
     buffer = Buffer(bytes_max=bytes_max, ledger=ledger, on_ready=ready, **options)

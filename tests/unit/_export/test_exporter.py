@@ -12,13 +12,15 @@ import pytest
 from kaizen_otel._edges import SystemClock
 from kaizen_otel._export import SIGNALS, Delivered, Rejected, Retryable
 from kaizen_otel._export.buffer import Ledger
-from kaizen_otel._export.exporter import Exporter, WakeUp
+from kaizen_otel._export.exporter import LANES_MAX, Exporter
+from kaizen_otel._export.worker import WakeUp, Worker
 from kaizen_otel.testing.fakes import FakeTransport, FixedClock
 from tests.unit._export.kit import Warnings, item, make_exporter, names, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from kaizen_otel._export import Outcome, Signal
     from kaizen_otel._export.buffer import Item
 
 pytestmark = pytest.mark.unit
@@ -356,11 +358,85 @@ def test_a_forked_child_begins_anew_and_leaves_the_parents_items_alone() -> None
     exporter.shutdown(5000)
 
 
-class WithoutThreads(Exporter):
+def test_a_server_that_hangs_delays_no_other_signal() -> None:
+    hanging, healthy = FakeTransport(), FakeTransport()
+    hanging.is_open.clear()
+    exporter, _, _ = make_exporter({"traces": hanging, "logs": healthy})
+    exporter.offer("traces", item())
+    wait_for(hanging.is_sending.is_set)
+    exporter.offer("logs", item(signal="logs"))
+    wait_for(lambda: healthy.taken("logs"))
+    assert hanging.is_sending.is_set()
+    hanging.is_open.set()
+    assert exporter.shutdown(20_000)
+
+
+class Crowd:
+    """A server that answers nobody before ``size`` requests were under way at the same time."""
+
+    def __init__(self, size: int) -> None:
+        self.missing = threading.Semaphore(size - 1)
+        self.is_complete = threading.Event()
+        self.opened: list[FakeTransport] = []
+
+    def open(self, signal: Signal) -> FakeTransport:
+        assert signal != "metrics", "metrics must arrive in order"
+        self.opened.append(FakeTransport(after=self.answer))
+        return self.opened[-1]
+
+    def answer(self, signal: Signal, body: bytes) -> Outcome:
+        del signal, body
+        if not self.missing.acquire(blocking=False):
+            self.is_complete.set()
+        assert self.is_complete.wait(20)
+        return Delivered()
+
+
+def test_under_backlog_several_requests_are_in_flight_and_every_item_arrives_once() -> None:
+    """One request at a time carries no more than one batch per round trip."""
+    crowd = Crowd(LANES_MAX)
+    first = FakeTransport(after=crowd.answer)
+    count = 10 * LANES_MAX
+    exporter, ledger, _ = make_exporter(
+        {"traces": first}, batch_size=10, interval_ms=1 << 20, open_more=crowd.open
+    )
+    for number in range(count * 10):
+        exporter.offer("traces", item(str(number)))
+    assert exporter.flush(20_000)
+    transports = [first, *crowd.opened]
+    assert len(transports) == LANES_MAX
+    found = [name for one in transports for r in one.taken("traces") for name in names(r)]
+    assert sorted(found, key=int) == [str(number) for number in range(count * 10)]
+    assert ledger.snapshot().signals["traces"].delivered == count * 10
+    assert exporter.shutdown(20_000)
+    assert all(transport.is_closed for transport in transports)
+
+
+def test_while_a_server_fails_no_further_request_is_opened() -> None:
+    opened: list[Signal] = []
+    failing = FakeTransport(after=REFUSED)
+    exporter, ledger, _ = make_exporter({"traces": failing}, batch_size=5, open_more=opened.append)
+    exporter.offer("traces", item())
+    wait_for(lambda: len(failing.requests) > 1)
+    for _ in range(100):
+        exporter.offer("traces", item())
+    wait_for(lambda: len(failing.requests) > 5)
+    assert not opened
+    exporter.shutdown(10)
+    assert ledger.snapshot().reconciles()
+
+
+class Threadless(Worker):
     """As at the end of the interpreter, where no thread can be started."""
 
-    def _start_worker(self) -> bool:
+    def _start(self) -> bool:
         return False
+
+
+class WithoutThreads(Exporter):
+    """All its workers are threadless."""
+
+    _worker_kind = Threadless
 
 
 @pytest.mark.parametrize("is_dead", [True, False])
