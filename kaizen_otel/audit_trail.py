@@ -16,16 +16,20 @@ from kaizen_otel._edges import OsFilesystem, SystemClock, shared_ids
 from kaizen_otel._otlp.common import encode_resource
 from kaizen_otel._resource import resource_attributes
 from kaizen_otel._spool.waiting import Query, Waitable, wait_for
+from kaizen_otel._subject_keys import SubjectKeys
+from kaizen_otel._subjects import open_subjects
 from kaizen_otel._warn import RateLimitedWarnings
 from kaizen_otel.audit import record as names
-from kaizen_otel.audit._content import PREFIX, code_or_pseudonym, protect, protect_details
+from kaizen_otel.audit._content import NO_PARTS, PREFIX, code_or_pseudonym, event_of, protect
+from kaizen_otel.audit._public import code_or_none
 from kaizen_otel.audit._stored import read_stored
 from kaizen_otel.audit.chain import draft_of
 from kaizen_otel.audit.query import AuditEntry, Filter, audit_entry, select
 from kaizen_otel.audit.record import AuditRecord
 from kaizen_otel.audit.status import AuditStatus
+from kaizen_otel.audit.subjects import user_of
 from kaizen_otel.config import Config
-from kaizen_otel.errors import AuditUnavailableError
+from kaizen_otel.errors import AuditUnavailableError, KaizenOtelError, SpoolError
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
     from kaizen_otel._signing import Signer
     from kaizen_otel.config import AuditConfig
 
-__all__ = ["AuditEntry", "AuditStatus", "AuditTrailManager", "Receipt"]
+__all__ = ["AuditEntry", "AuditStatus", "AuditTrailManager", "Receipt", "SubjectKeys"]
 
 _TRACE_ID_SIZE: Final = 16
 _SPAN_ID_SIZE: Final = 8
@@ -101,8 +105,9 @@ class AuditTrailManager:
     KAIZEN_OTEL_SIGNING_KEY names: an object with ``key_id``, ``public_key`` and ``sign``, whose key
     may be in a key store elsewhere.  It is called by the thread that writes, once per group commit,
     and every record waits for it.  ``anchor`` takes each signed checkpoint as an encoded LogRecord,
-    and must not block.  Opens nothing before the first record.  Raises ``PlatformError`` on
-    Windows.
+    and must not block.  ``subject_keys`` stores the keys of the users in the records, instead of
+    the directory that KAIZEN_OTEL_SUBJECT_KEYS names.  Opens nothing before the first record.
+    Raises ``PlatformError`` on Windows.
     """
 
     def __init__(
@@ -118,6 +123,7 @@ class AuditTrailManager:
         warn: Callable[[str], None] | None = None,
         signer: Signer | None = None,
         anchor: Callable[[bytes], object] | None = None,
+        subject_keys: SubjectKeys | None = None,
     ) -> None:
         whole = Config.from_environment() if config is None else config
         audit = whole.audit if isinstance(whole, Config) else whole
@@ -127,6 +133,15 @@ class AuditTrailManager:
         self._clock = clock or SystemClock()
         self._ids = ids or shared_ids()
         self._filesystem = filesystem or OsFilesystem()
+        warn = warn or RateLimitedWarnings()
+        self._subjects = open_subjects(
+            audit,
+            directory=self._directory,
+            keys=subject_keys,
+            filesystem=self._filesystem,
+            clock=self._clock,
+            warn=warn,
+        )
         self._intake = Intake(
             self._directory,
             config=audit,
@@ -135,7 +150,7 @@ class AuditTrailManager:
             clock=self._clock,
             ids=self._ids,
             filesystem=self._filesystem,
-            warn=warn or RateLimitedWarnings(),
+            warn=warn,
             signer=signer,
             anchor=anchor,
         )
@@ -173,26 +188,14 @@ class AuditTrailManager:
         ``details``, ``metadata`` and ``user_id`` are content: the record holds their HMACs and
         sizes, and plain values of the keys in ``audit.PUBLIC_DETAILS``.
         """
-        pseudonyms = self._intake.keys.pseudonyms
-        details, metadata = details or {}, metadata or {}
-        event_name, verb = names.event_of_action(action)
-        word = code_or_pseudonym(action, pseudonyms)
-        attributes: dict[str, object] = {
-            semconv.GEN_AI_AGENT_ID: agent_id,
-            names.CALLER_ACTION: word,
-            names.ACTION: word if verb == action else verb,
-            names.PHASE: "outcome",
-            **names.outcome_of_result(result),
-            **protect_details("details", details, pseudonyms),
-            **protect_details("metadata", metadata, pseudonyms),
-        }
-        tool = attributes.get("kaizen.details.tool_name") or attributes.get("kaizen.details.tool")
-        if tool:
-            attributes[semconv.GEN_AI_TOOL_NAME] = tool
-        if user_id:
-            attributes[names.ACTOR_ID] = pseudonyms.of(user_id)
-            attributes[names.ACTOR_TYPE] = "user"
-        record_id, future = self._put(event_name, attributes, trace_id, span_id, b"")
+        try:
+            event_name, attributes, parts = _as_event(
+                agent_id, action, details or {}, result, user_id, metadata or {}
+            )
+        except Exception as error:  # noqa: BLE001 - auditing must not break the agent
+            future = self._intake.refuse(_without_content(error))
+            return Receipt(self._ids.uuid7(), future, is_strict=self._is_strict)
+        record_id, future = self._put(event_name, attributes, trace_id, span_id, b"", parts)
         return Receipt(record_id, future, is_strict=self._is_strict)
 
     def query_by_agent(self, agent_id: str) -> Query[list[AuditEntry]]:
@@ -206,8 +209,12 @@ class AuditTrailManager:
 
     def query_by_user(self, user_id: str) -> Query[list[AuditEntry]]:
         """Find the records of what one user did."""
-        pseudonym = user_id if user_id.startswith(PREFIX) else self.pseudonym(user_id)
-        return self._query(Filter(user=pseudonym), user_id=user_id)
+        if user_id.startswith(PREFIX):
+            return self._query(Filter(user=user_id), user_id=user_id)
+        own = None if self._subjects is None else self._subjects.pseudonym(user_id)
+        # Records from before subjects had keys have the pseudonym of the spool root's key.
+        users = filter(None, (own, self.pseudonym(user_id)))
+        return self._query(*(Filter(user=user) for user in users), user_id=user_id)
 
     def query_by_result(self, result: str) -> Query[list[AuditEntry]]:
         """Find the records with one result: success, failure or denied."""
@@ -271,15 +278,22 @@ class AuditTrailManager:
         trace_id: bytes,
         span_id: bytes,
         resource: bytes,
+        parts: Mapping[str, Mapping[str, object]] = NO_PARTS,
     ) -> tuple[str, Future[int]]:
         record_id = self._ids.uuid7()
         intake = self._intake
         try:
+            pseudonyms = intake.keys.pseudonyms
+            user = None if self._subjects is None else user_of(attributes)
+            if self._subjects is not None and user is not None:
+                pseudonyms = subject = self._subjects.pseudonyms(user, record_id)
+                attributes = subject.identify(attributes)
+            event_name, hidden = event_of(event_name, names.EVENT_OTHER, pseudonyms)
             record = AuditRecord(
                 record_id=record_id,
                 time_ns=self._clock.time_ns(),
                 event_name=event_name,
-                attributes=protect(attributes, intake.keys.pseudonyms),
+                attributes={**protect(attributes, pseudonyms, parts), **hidden},
                 # An id of another size belongs to no trace; the fact is recorded all the same.
                 trace_id=trace_id if len(trace_id) == _TRACE_ID_SIZE else b"",
                 span_id=span_id if len(span_id) == _SPAN_ID_SIZE else b"",
@@ -287,16 +301,18 @@ class AuditTrailManager:
             )
             return record_id, intake.put(draft_of(record), resource)
         except Exception as error:  # noqa: BLE001 - auditing must not break the agent
-            return record_id, intake.refuse(error)
+            return record_id, intake.refuse(_without_content(error))
 
-    def _query(self, asked: Filter, user_id: str | None = None) -> Query[list[AuditEntry]]:
+    def _query(self, *asked: Filter, user_id: str | None = None) -> Query[list[AuditEntry]]:
         def ask() -> list[AuditEntry]:
             self._intake.settle(_QUERY_SETTLE_MS)
             trail = self._trail_directory
-            records = read_stored(
-                self._filesystem, self._directory, None if trail is None else str(trail)
-            )
-            found = select(records, asked)
+            folder = None if trail is None else str(trail)
+            found = [
+                record
+                for one in asked
+                for record in select(read_stored(self._filesystem, self._directory, folder), one)
+            ]
             return [audit_entry(r, user_id) for r in found if r.event_name not in names.OWN_EVENTS]
 
         return Query(ask)
@@ -316,6 +332,39 @@ def _resource_source(
             whole.service_name or "kaizen-agent", str(uuid.uuid4()), whole.resource_attributes
         )
     )
+
+
+def _as_event(
+    agent_id: str,
+    action: str,
+    details: Mapping[str, object],
+    result: names.Result,
+    user_id: str | None,
+    metadata: Mapping[str, object],
+) -> tuple[str, dict[str, object], dict[str, Mapping[str, object]]]:
+    """Return the event, the attributes and the free dictionaries of a record in Kaizen's shape."""
+    event_name, verb = names.event_of_action(action)
+    attributes: dict[str, object] = {
+        semconv.GEN_AI_AGENT_ID: agent_id,
+        names.CALLER_ACTION: action,
+        names.ACTION: verb,
+        names.PHASE: "outcome",
+        **names.outcome_of_result(result),
+    }
+    tool = code_or_none(details.get("tool_name")) or code_or_none(details.get("tool"))
+    if tool:
+        attributes[semconv.GEN_AI_TOOL_NAME] = tool
+    if user_id:
+        attributes[names.ACTOR_ID] = user_id
+        attributes[names.ACTOR_TYPE] = "user"
+    return event_name, attributes, {"details": details, "metadata": metadata}
+
+
+def _without_content(error: Exception) -> Exception:
+    """Return an error to show: a foreign one may quote what the record was made of."""
+    if isinstance(error, KaizenOtelError):
+        return error
+    return SpoolError(f"the record could not be made ({type(error).__name__}), NOT stored")
 
 
 def _nanoseconds(moment: dt.datetime) -> int:

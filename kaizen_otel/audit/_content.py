@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from kaizen_otel import semconv
-from kaizen_otel._otlp.common import EMPTY, safe_text
+from kaizen_otel._otlp.common import safe_text
 from kaizen_otel.audit._public import (
     PSEUDONYM,
     PUBLIC_DETAILS,
@@ -25,7 +25,7 @@ from kaizen_otel.audit._public import (
     name_or_none,
     public_or_none,
 )
-from kaizen_otel.audit.record import ACTOR_ID, ACTOR_TYPE, TARGET_ID
+from kaizen_otel.audit.record import ACTION, ACTOR_ID, ACTOR_TYPE, CALLER_ACTION, TARGET_ID
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,6 +60,8 @@ _CONTENT: Final = {
 }
 # These name something that may be public by another attribute, and anything else otherwise.
 _IDS: Final = frozenset({ACTOR_ID, TARGET_ID, "audit.source.id"})
+# Words for an action, or the pseudonym of what is no word, so that it can be looked for.
+_WORDS: Final = frozenset({ACTION, CALLER_ACTION})
 # What acts and is no person.
 _NO_USERS: Final = frozenset({"agent", "service", "system"})
 # Names that callers give: words and perhaps a number, nothing that could be a token.
@@ -135,24 +137,31 @@ def protect(
         elif value is None:
             continue
         name = key if type(key) is str else safe_text(key)
-        plain = public_or_none(name, value)
+        if name in _WORDS and isinstance(value, str):
+            plain: Scalar | None = code_or_pseudonym(value, pseudonyms)
+        else:
+            plain = public_or_none(name, value)
         if type(plain) is str and len(plain) <= _REMEMBERED_LENGTH:
             _remember(name, plain)
         if plain is None and name in _IDS:
             plain = name_or_none(value, attributes)
         writer.add(name, _CONTENT.get(name, name), value, plain)
     for part, details in parts.items():
-        for key, value in details.items():
-            name = key if type(key) is str else safe_text(key)
-            plain = code_or_none(value) if name in PUBLIC_DETAILS else None
-            writer.add(f"kaizen.{part}.{name}", f"{part}.{name}", value, plain)
+        _add_details(writer, part, details)
     result = writer.finish()
-    actor = attributes.get(ACTOR_ID)
-    if actor is not None and attributes.get(ACTOR_TYPE) not in _NO_USERS:
+    actor, kind = attributes.get(ACTOR_ID), attributes.get(ACTOR_TYPE)
+    if actor is not None and not (isinstance(kind, str) and kind in _NO_USERS):
         is_one = isinstance(actor, str) and PSEUDONYM.fullmatch(actor)
         _forget(result, ACTOR_ID)
         result[ACTOR_ID] = actor if is_one else pseudonyms.of(actor)
     return result
+
+
+def _add_details(writer: _Writer, part: str, details: Mapping[str, object]) -> None:
+    for key, value in details.items():
+        name = key if type(key) is str else safe_text(key)
+        plain = code_or_none(value) if name in PUBLIC_DETAILS else None
+        writer.add(f"kaizen.{part}.{name}", f"{part}.{name}", value, plain)
 
 
 # Short attributes that are public, and the room that they take: most come again and again.
@@ -163,13 +172,6 @@ def _remember(name: str, plain: str) -> None:
     if len(_public_sizes) >= _REMEMBERED_MAX:
         _public_sizes.clear()
     _public_sizes[name, plain] = len(name) + _size_max(plain)
-
-
-def protect_details(
-    part: str, details: Mapping[str, object], pseudonyms: Pseudonyms
-) -> dict[str, object]:
-    """Return a caller's free dictionary as attributes ``kaizen.<part>.*``, as ``protect`` does."""
-    return protect(EMPTY, pseudonyms, {part: details})
 
 
 class _Writer:
@@ -236,7 +238,8 @@ def _hide(result: dict[str, object], name: str, value: object, pseudonyms: Pseud
 
 def code_or_pseudonym(text: str, pseudonyms: Pseudonyms) -> str:
     """Return a caller's word for an action, or its pseudonym if it is no word."""
-    return text if is_action(text) else pseudonyms.of(text)
+    is_one = is_action(text) or PSEUDONYM.fullmatch(text)
+    return str.__str__(text) if is_one else pseudonyms.of(text)
 
 
 def event_of(event_name: str, other: str, pseudonyms: Pseudonyms) -> tuple[str, dict[str, object]]:

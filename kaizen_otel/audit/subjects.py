@@ -17,7 +17,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from kaizen_otel.audit._content import KEY_BYTES, PREFIX, Pseudonyms, content_bytes
+from kaizen_otel.audit._content import KEY_BYTES, Pseudonyms, content_bytes
 from kaizen_otel.audit.record import ACTOR_ID, ACTOR_TYPE, SUBJECT
 from kaizen_otel.errors import SubjectKeyError
 
@@ -188,7 +188,7 @@ class SubjectPseudonyms(Pseudonyms):
         That holds for pseudonyms of other keys as well, which would outlive this one.
         """
         result = dict(attributes)
-        if result.get(ACTOR_TYPE) == "user" and result.get(ACTOR_ID):
+        if _is_user(result) and result.get(ACTOR_ID) is not None:
             result[ACTOR_ID] = self.of(result[ACTOR_ID])
         for name in _OWN_PSEUDONYMS:
             if result.get(name) is not None:
@@ -199,9 +199,9 @@ class SubjectPseudonyms(Pseudonyms):
 
 def user_of(attributes: Mapping[str, object]) -> str | None:
     """Return the name of the subject of a record: a user who acts, or one that is named."""
-    if attributes.get(ACTOR_TYPE) == "user" and attributes.get(ACTOR_ID):
-        return _name(attributes[ACTOR_ID])
-    return next((_name(attributes[n]) for n in IDENTITIES if attributes.get(n)), None)
+    if _is_user(attributes) and (actor := _name(attributes.get(ACTOR_ID))):
+        return actor
+    return next((name for n in IDENTITIES if (name := _name(attributes.get(n)))), None)
 
 
 def reveal(
@@ -230,13 +230,15 @@ def reveal(
     return result
 
 
-def is_pseudonym(text: str) -> bool:
-    """Whether a user is given by a pseudonym, which stands in the records as it is."""
-    return text.startswith(PREFIX)
+def _is_user(attributes: Mapping[str, object]) -> bool:
+    kind = attributes.get(ACTOR_TYPE)
+    return isinstance(kind, str) and kind == "user"
 
 
 def _name(value: object) -> str:
-    return value if isinstance(value, str) else content_bytes(value).decode(errors="replace")
+    if isinstance(value, str) or value is None:
+        return value or ""
+    return content_bytes(value).decode(errors="replace")
 
 
 def _bound(first: str, second: str) -> bytes:

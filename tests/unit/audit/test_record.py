@@ -23,7 +23,6 @@ from kaizen_otel.audit._content import (
     code_or_pseudonym,
     content_bytes,
     protect,
-    protect_details,
 )
 from kaizen_otel.audit._gap import Gaps
 from kaizen_otel.audit.chain import Chain, draft_of
@@ -229,11 +228,8 @@ class TestContent:
         assert len(first) <= ATTRIBUTES_MAX + 3 + 2 * len(attributes)
 
     def test_details_keep_codes_and_numbers_of_public_keys_only(self) -> None:
-        found = protect_details(
-            "details",
-            {"tool_name": "bash", "duration_ms": 1.5, "status": "two words", "command": "ls"},
-            PSEUDONYMS,
-        )
+        details = {"tool_name": "bash", "duration_ms": 1.5, "status": "two words", "command": "ls"}
+        found = protect({}, PSEUDONYMS, {"details": details})
         assert found["kaizen.details.tool_name"] == "bash"
         assert found["kaizen.details.duration_ms"] == "1.5"
         assert found["kaizen.hmac.details.status"] == PSEUDONYMS.of("two words")
@@ -259,7 +255,7 @@ class TestContent:
     def test_any_dictionary_can_be_protected_and_encoded(self, details: dict[str, object]) -> None:
         attributes = {
             **protect(details, PSEUDONYMS),
-            **protect_details("details", details, PSEUDONYMS),
+            **protect({}, PSEUDONYMS, {"details": details}),
         }
         record = AuditRecord(record_id="r", time_ns=1, event_name="e", attributes=attributes)
         assert _decoded(record).record_id == "r"
@@ -289,8 +285,8 @@ class TestContent:
         attributes = {
             **protect({secret: secret, "user.name": secret, "kaizen.x": nested}, PSEUDONYMS),
             **protect({"gen_ai.tool.call.arguments": nested}, PSEUDONYMS),
-            **protect_details("details", {secret: secret, "command": nested}, PSEUDONYMS),
-            **protect_details("metadata", nested, PSEUDONYMS),
+            **protect({}, PSEUDONYMS, {"details": {secret: secret, "command": nested}}),
+            **protect({}, PSEUDONYMS, {"metadata": nested}),
             "kaizen.action": code_or_pseudonym(f"do {secret}", PSEUDONYMS),
         }
         data = bytes(
