@@ -26,6 +26,8 @@ _REASONS: Final[dict[type[BaseException], str]] = {
     RecordTooLargeError: "too_large",
     SpoolFailedError: "write_failed",
 }
+REASONS: Final = (*_REASONS.values(), "fault")
+"""Why records are refused: bounded, as it is a metric's attribute."""
 
 
 class Refusals:

@@ -24,6 +24,7 @@ from kaizen_otel.tracing import TracingBackend, TracingManager
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from kaizen_otel._audit_meter import AuditMeter
     from kaizen_otel._edges import Clock, Ids
     from kaizen_otel._export import Signal, Transport
     from kaizen_otel.audit_trail import AuditTrailManager
@@ -115,6 +116,8 @@ class Pipeline:
             open_more=self._open_more if transports is None else lambda _: None,
         )
         self._audit: AuditTrailManager | None = None
+        self._audit_service = ""
+        self._audit_meter: AuditMeter | None = None
         self._closed = False
         for text in config.warnings:
             self.warn(text)
@@ -167,8 +170,10 @@ class Pipeline:
     def audit(self, service_name: str) -> AuditTrailManager:
         """The process's audit trail; its resource names the service that asked first."""
         if self._audit is None:
+            from kaizen_otel._audit_meter import AuditMeter
             from kaizen_otel.audit_trail import AuditTrailManager
 
+            self._audit_service, self._audit_meter = service_name, AuditMeter()
             self._audit = AuditTrailManager(
                 config=self.config.audit,
                 # Made anew in a forked child, which has an instance id of its own.
@@ -198,6 +203,9 @@ class Pipeline:
 
     def collect(self) -> Iterable[Item]:
         """Every service's metrics, encoded."""
+        if self._audit is not None and self._audit_meter is not None:
+            metrics = self.service(self._audit_service).metrics
+            self._audit_meter.measure(self._audit.status(), metrics)
         for service in tuple(self.services.values()):
             for data, count in service.metrics.collect():
                 yield Item(service.resource, SCOPE, self.schema_url, data, count)
@@ -233,6 +241,9 @@ class Pipeline:
     def after_fork(self) -> None:
         """Give a forked child its own identity and an empty state."""
         self.instance_id = str(uuid.uuid4())
+        if self._audit_meter is not None:
+            # The child's counts begin at zero, its metrics as well.
+            self._audit_meter = type(self._audit_meter)()
         for service in self.services.values():
             service.after_fork()
 

@@ -191,6 +191,27 @@ PAIRING_FAULTS: Final = Instrument(
     description="Starts without an end and ends without a start, by kind",
 )  # fmt: skip
 
+AUDIT_EMITTED: Final = Instrument(
+    name="kaizen.audit.emitted", kind="counter", unit="{record}",
+    description="Records given to the audit trail",
+)  # fmt: skip
+AUDIT_DELIVERED: Final = Instrument(
+    name="kaizen.audit.delivered", kind="counter", unit="{record}",
+    description="Audit records that the receiver took, with those that a stream has of its own",
+)  # fmt: skip
+AUDIT_REFUSED: Final = Instrument(
+    name="kaizen.audit.refused", kind="counter", unit="{record}",
+    description="Audit records that were not stored, by reason",
+)  # fmt: skip
+AUDIT_LAG: Final = Instrument(
+    name="kaizen.audit.lag", kind="gauge", unit="s",
+    description="Age of the oldest audit record that is not delivered",
+)  # fmt: skip
+AUDIT_SPOOL_BYTES: Final = Instrument(
+    name="kaizen.audit.spool.bytes", kind="gauge", unit="By",
+    description="Bytes of audit records on the disk of the agent",
+)  # fmt: skip
+
 INSTRUMENTS: Final = {
     value.name: value for value in tuple(globals().values()) if isinstance(value, Instrument)
 }
