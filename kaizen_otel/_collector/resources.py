@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kaizen_otel.errors import ConfigError, SetupError
 
@@ -47,6 +47,9 @@ def config_path(name: str) -> Path:
     return path
 
 
+_SECRETS: Final = frozenset({"KAIZEN_OTEL_SIGNING_KEY", "KAIZEN_OTEL_SUBJECT_MASTER_KEY"})
+
+
 def cache_directory(environment: Mapping[str, str]) -> Path:
     """Where built and downloaded things are kept (XDG Base Directory Specification)."""
     return _xdg(environment, "XDG_CACHE_HOME", Path(".cache")) / "kaizen-otel"
@@ -71,6 +74,19 @@ def run_environment(environment: Mapping[str, str]) -> dict[str, str]:
         "KAIZEN_OTEL_DEAD_LETTER_DIR": state / "collector" / "dead-letter",
     }
     return {name: environment.get(name) or str(path) for name, path in defaults.items()}
+
+
+def inherited_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a program that we start sees of our environment: not the agent's own settings.
+
+    A Collector would send its own telemetry where ``OTEL_*`` points, and keys are nobody's
+    business: a child's environment can be read by others of the same user.
+    """
+    return {
+        name: text
+        for name, text in environment.items()
+        if not name.startswith("OTEL_") and name not in _SECRETS
+    }
 
 
 def _xdg(environment: Mapping[str, str], name: str, below_home: Path) -> Path:

@@ -13,6 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from kaizen_otel._collector.resources import inherited_environment
 from kaizen_otel._edges import SystemClock
 from kaizen_otel.errors import ConfigError, SetupError
 
@@ -83,7 +84,7 @@ class CollectorProcess:
         self.configs = (config,) if isinstance(config, Path) else tuple(config)
         self.binary = binary
         self.log_path = log_path
-        inherited = {name: text for name, text in os.environ.items() if name[:5] != "OTEL_"}
+        inherited = inherited_environment(os.environ)
         self.environment = {**inherited, **environment}
         self.bind = self.environment.get("KAIZEN_OTEL_BIND") or "127.0.0.1"
         self.grpc_port = self._port("KAIZEN_OTEL_GRPC_PORT")

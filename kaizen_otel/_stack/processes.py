@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kaizen_otel._collector.resources import inherited_environment
 from kaizen_otel._collector.run import log_tail
 from kaizen_otel.errors import SetupError
 
@@ -89,7 +90,7 @@ def start(launch: Launch, *, log_path: Path) -> tuple[subprocess.Popen[bytes], P
     """
     launch.working_directory.mkdir(parents=True, exist_ok=True)
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    inherited = {name: text for name, text in os.environ.items() if name[:5] != "OTEL_"}
+    inherited = inherited_environment(os.environ)
     with log_path.open("wb") as log:
         try:
             process = subprocess.Popen(

@@ -9,6 +9,7 @@ import pytest
 from kaizen_otel._collector.resources import (
     cache_directory,
     config_path,
+    inherited_environment,
     run_environment,
     state_directory,
 )
@@ -42,3 +43,14 @@ def test_folders_that_the_user_named_are_kept() -> None:
 def test_a_config_that_does_not_exist_is_named_with_the_choices() -> None:
     with pytest.raises(ConfigError, match=r"'nowhere.yaml'.*dev, gateway"):
         config_path("nowhere.yaml")
+
+
+def test_programs_that_we_start_see_neither_the_agents_settings_nor_its_keys() -> None:
+    given = {
+        "PATH": "/bin",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://elsewhere",
+        "KAIZEN_OTEL_SIGNING_KEY": "-----BEGIN PRIVATE KEY-----",
+        "KAIZEN_OTEL_SUBJECT_MASTER_KEY": "c2VjcmV0",
+        "KAIZEN_OTEL_AUDIT_DIR": "/var/audit",
+    }
+    assert inherited_environment(given) == {"PATH": "/bin", "KAIZEN_OTEL_AUDIT_DIR": "/var/audit"}
