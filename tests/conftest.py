@@ -19,6 +19,7 @@ _MARKED = {
     "export",
     "kaizen",
     "crash",
+    "trail",
     "contract",
     "collector",
     "backends",
