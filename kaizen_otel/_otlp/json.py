@@ -9,7 +9,7 @@ reported, nothing raises, and the memory used is bounded by the longest line tha
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, cast
 
 if TYPE_CHECKING:
@@ -30,13 +30,14 @@ class Problem:
     """A piece of the file that is no request, and where it is.
 
     ``line`` counts from 1; ``offset`` is the place of the line in the file, in bytes; ``size``
-    is the piece's size in bytes or characters.
+    is the piece's size in bytes or characters; ``text`` is the piece if it is torn.
     """
 
     kind: ProblemKind
     line: int
     offset: int
     size: int
+    text: str = field(default="", repr=False, compare=False)
 
 
 def read_lines(
@@ -102,7 +103,12 @@ def _close(parts: list[bytes], size: int, bytes_max: int) -> Line:
 
 
 def read_line(
-    line: Line, *, number: int, offset: int, on_problem: Callable[[Problem], None] | None = None
+    line: Line,
+    *,
+    number: int,
+    offset: int,
+    on_problem: Callable[[Problem], None] | None = None,
+    decoder: json.JSONDecoder = _DECODER,
 ) -> Iterator[Json]:
     """Read the requests of one line, which is the ``number``-th and begins at byte ``offset``."""
     if line.is_cut:
@@ -118,11 +124,11 @@ def read_line(
     position = 0
     while position < len(text):
         try:
-            value, end = cast("tuple[object, int]", _DECODER.raw_decode(text, position))
+            value, end = cast("tuple[object, int]", decoder.raw_decode(text, position))
         except (ValueError, RecursionError):
             # What follows a torn piece on its line is the next request.
             end = _next_beginning(text, position + 1)
-            _report(on_problem, "torn", number, offset, end - position)
+            _report(on_problem, "torn", number, offset, end - position, text[position:end])
         else:
             if isinstance(value, dict) and any(name in value for name in _SIGNALS):
                 yield cast("Json", value)
@@ -144,9 +150,10 @@ def _report(
     line: int,
     offset: int,
     size: int,
+    text: str = "",
 ) -> None:
     if on_problem is not None:
-        on_problem(Problem(kind=kind, line=line, offset=offset, size=size))
+        on_problem(Problem(kind=kind, line=line, offset=offset, size=size, text=text))
 
 
 def _objects(value: object) -> list[Json]:
