@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from kaizen_otel._edges import Clock, Filesystem
+    from kaizen_otel._signing import Signer
     from kaizen_otel.audit._stored import Report
     from kaizen_otel.audit.query import StoredRecord
 
@@ -165,6 +166,58 @@ def time_index(filesystem: Filesystem) -> TimeIndex:
     """Return the index of trails in this user's cache folder."""
     directory = str(cache_directory(os.environ) / "trails")
     return TimeIndex(directory, filesystem=filesystem, clock=SystemClock())
+
+
+def access_option(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the option that has the trail say who asked it; ``record_access_if`` does so."""
+    return click.option(
+        "--record-access",
+        is_flag=True,
+        envvar="KAIZEN_OTEL_AUDIT_ACCESS_RECORDS",
+        help="Write a record that the trail was read; also KAIZEN_OTEL_AUDIT_ACCESS_RECORDS=true.",
+    )(command)
+
+
+def record_access_if(is_asked: bool, how: str, what: str, root: str) -> None:  # noqa: FBT001
+    """Write the record before anything is shown, or raise: then nothing is."""
+    if not is_asked:
+        return
+    from kaizen_otel._trail.access import record_access  # loads the emitter
+
+    record_access(
+        how,
+        what,
+        directory=root,
+        config=Config.from_environment(),
+        filesystem=OsFilesystem(),
+        clock=SystemClock(),
+        warn=warn,
+    )
+
+
+def signer_of(key: str | None, root: str) -> Signer:
+    """Return the key that ``--key`` names, else the one that agents with this spool sign with.
+
+    Raises ``ConfigError`` if there is none or it cannot be used; never makes one.
+    """
+    from kaizen_otel._signing import own_key_path, signer_from_file, signer_named
+
+    setting = Config.from_environment().audit.signing_key
+    filesystem = OsFilesystem()
+    if key is None and setting is not None:
+        return signer_named(setting, filesystem=filesystem, warn=warn)
+    return signer_from_file(key or own_key_path(root), filesystem=filesystem, warn=warn)
+
+
+def trust_path(trust: str | None) -> str | None:
+    """Return the trust file that is meant, or None if there is none."""
+    named = Config.from_environment().audit.trust_file
+    return trust or (None if named is None else str(named))
+
+
+def warn(text: str) -> None:
+    """Tell the user on standard error."""
+    click.echo(f"warning: {text}", err=True)
 
 
 def folders(spool: str | None, trail: str | None) -> tuple[str, str | None]:

@@ -14,6 +14,7 @@ from kaizen_otel._cli.audit_common import (
     CLEAN,
     INCOMPLETE,
     ProgressFilesystem,
+    access_option,
     filter_of,
     filter_options,
     folders,
@@ -24,6 +25,7 @@ from kaizen_otel._cli.audit_common import (
     pseudonyms_of,
     range_options,
     readable,
+    record_access_if,
     spool_option,
     time_index,
     trail_option,
@@ -50,6 +52,7 @@ _POLL_NS: Final = 10**9 // 4
 @range_options
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many records.")
 @click.option("--no-index", is_flag=True, help="Read the whole trail, use no index of it.")
+@access_option
 def query(
     *,
     spool: str | None,
@@ -57,6 +60,7 @@ def query(
     as_json: bool,
     limit: int | None,
     no_index: bool,
+    record_access: bool,
     since: int | None,
     until: int | None,
     **asked: str | None,
@@ -71,6 +75,7 @@ def query(
         report, filesystem = Report(), ProgressFilesystem("read")
         root, folder = folders(spool, trail)
         wanted = filter_of(root, asked, since=since, until=until)
+        record_access_if(record_access, "query", folder or root, root)
         waiting = (r for r in read_spool(filesystem, root, report=report) if wanted.matches(r))
         index = None if no_index else time_index(filesystem)
         stored: Iterator[StoredRecord] = iter(())

@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from kaizen_otel._otlp.decode import decode_log_record
 from kaizen_otel._trail.times import Stamp
+from kaizen_otel.audit.canonical import resource_hash
+from kaizen_otel.audit.chain import Chain, Signing, draft_of
+from kaizen_otel.audit.record import AuditRecord
+from kaizen_otel.audit.signatures import encode_base64
 from kaizen_otel.testing import FixedClock, MemoryFilesystem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from kaizen_otel._edges import Filesystem
+    from kaizen_otel._signing import Signer
 
 FOLDER = "/trail"
 CACHE = "/cache/times"
@@ -19,6 +25,8 @@ START_NS = 1_795_000_000_000_000_000
 SECOND_NS = 10**9
 ACTIVE = "audit.jsonl"
 
+RESOURCE = [{"key": "service.name", "value": {"stringValue": "tests"}}]
+RESOURCE_HASH = resource_hash(RESOURCE)
 STREAM = "3f0c3f0e-6c1b-4f0e-9d2e-8a7f7b7a1c11"
 
 
@@ -101,3 +109,46 @@ class Disk(MemoryFilesystem):
 
     def stamp_of(self, path: str) -> Stamp:
         return Stamp(1, 1, self.size(path), self.version, self.version)
+
+
+def signed_stream(
+    signer: Signer,
+    *,
+    count: int = 10,
+    stream_id: str = STREAM,
+    start_ns: int = START_NS,
+    step_ns: int = SECOND_NS,
+    is_closed: bool = True,
+    more: Sequence[AuditRecord] = (),
+) -> list[dict[str, object]]:
+    """The log records of one stream as the emitter makes it; ``count`` without start and stop.
+
+    Every eighth record and the last one are signed.
+    """
+    ids = (f"0193{number:04x}-0000-7000-8000-{stream_id[-12:]}" for number in range(1, 2**16))
+
+    def made(event: str, number: int, **attributes: object) -> AuditRecord:
+        return AuditRecord(
+            record_id=next(ids),
+            time_ns=start_ns + number * step_ns,
+            event_name=event,
+            attributes={"kaizen.audit.resource_hash": RESOURCE_HASH, **attributes},
+        )
+
+    public = {
+        "kaizen.audit.public_key": encode_base64(signer.public_key),
+        "kaizen.audit.key_id": signer.key_id,
+    }
+    drafts = [made("kaizen.audit.started", 0, **public)]
+    for number in range(1, count + 1):
+        agent = {"gen_ai.agent.id": "qa", "gen_ai.tool.name": f"tool{number % 3}"}
+        drafts.append(made("kaizen.tool.execute", number, **{"audit.outcome": "success", **agent}))
+    drafts += more
+    if is_closed:
+        drafts.append(made("kaizen.audit.stopped", count + 1))
+    chain = Chain(Signing(signer.key_id, signer.sign))
+    sealed: list[bytes] = []
+    for first in range(0, len(drafts), 8):
+        batch = [draft_of(one) for one in drafts[first : first + 8]]
+        sealed += chain.seal(batch, stream_id=stream_id, first_sequence=first + 1)
+    return [decode_log_record(one) for one in sealed]
