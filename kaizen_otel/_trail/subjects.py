@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from kaizen_otel._subjects import LIFETIME_NS
+from kaizen_otel._trail.short_stream import STORE_S, short_stream
 from kaizen_otel.audit import record as names
 from kaizen_otel.audit.subjects import ENCRYPTED_PREFIX, reveal
-from kaizen_otel.audit_trail import AuditTrailManager
 from kaizen_otel.errors import SubjectKeyError
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from kaizen_otel.audit.subjects import SubjectKey
     from kaizen_otel.config import Config
 
-_STORE_S: Final = 30
 # The processes' clocks run at slightly different rates.
 _SETTLE_NS: Final = LIFETIME_NS + LIFETIME_NS // 10
 
@@ -59,27 +58,24 @@ def erase_subject(
         return []
     # The record says that nobody can use the key: another process may for a second more.
     clock.wait(threading.Event(), _SETTLE_NS)
-    audit = replace(config.audit, durability="durable", on_failure="continue")
-    manager = AuditTrailManager(
-        directory=directory,
-        config=replace(config, audit=audit),
+    with short_stream(
+        directory,
+        config=config,
         filesystem=filesystem,
         clock=clock,
         warn=warn,
+        deliver_ms=deliver_ms,
         transport=transport,
-    )
-    try:
+    ) as manager:
         for subject in erased:
             receipt = manager.emit(names.EVENT_ERASED, _attributes(subject))
-            if not receipt.wait(_STORE_S):
+            if not receipt.wait(STORE_S):
                 raise SubjectKeyError(
                     f"the key of subject {subject} is erased, but its record could not be stored "
                     f"in {directory} ({receipt.reason or 'the disk does not answer'}): run this "
                     "again, which writes the record"
                 )
             subjects.recorded(subject)
-    finally:
-        manager.shutdown(deliver_ms)
     return erased
 
 
