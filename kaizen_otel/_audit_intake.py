@@ -17,8 +17,8 @@ from kaizen_otel._audit_keys import AuditKeys
 from kaizen_otel._audit_own import OwnRecords
 from kaizen_otel._audit_refusals import Refusals
 from kaizen_otel._edges import at_fork
+from kaizen_otel._spool.answer import Answer, failed_answer
 from kaizen_otel._spool.store import Store, open_or_explain
-from kaizen_otel._spool.waiting import failed_future, running_future
 from kaizen_otel.audit.status import AuditStatus
 from kaizen_otel.errors import RecordTooLargeError, SpoolError, SpoolFailedError
 
@@ -131,7 +131,7 @@ class Intake:
         """
         if self._is_direct:
             return self._append_directly(data, resource)
-        pending = _Pending(data, resource, running_future())
+        pending = _Pending(data, resource, Answer())
         with self._lock:
             self._emitted += 1
             while len(self._waiting) >= self._waiting_max and not self._is_shut_down:
@@ -230,7 +230,7 @@ class Intake:
         """Change the key that signs this process's records; see ``OwnRecords.rotate``."""
         store = self._store or self.open()
         if store is None:
-            return failed_future(SpoolFailedError(_SHUT_DOWN))
+            return failed_answer(SpoolFailedError(_SHUT_DOWN))
         return self._own.rotate(signer, store.spool)
 
     def after_fork(self) -> None:
@@ -334,7 +334,7 @@ class Intake:
 
     def _refused_future(self, error: BaseException) -> Future[int]:
         self._count_refusal(error)
-        return failed_future(error)
+        return failed_answer(error)
 
     def _count_refusal(self, error: BaseException) -> None:
         self._refusals.refuse(error)

@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final, Literal, cast
 
-from kaizen_otel._spool.waiting import running_future
+from kaizen_otel._spool.answer import Answer
 from kaizen_otel.audit import record as names
 from kaizen_otel.audit.chain import Chain, Signing, draft_of
 from kaizen_otel.audit.record import AuditRecord
@@ -187,7 +187,7 @@ class OwnRecords:
         The future gives its number.  If it is refused the old key signs on.
         """
         stream = spool.stream
-        answer = running_future()
+        answer: Answer[int] = Answer()
         if stream is None:
             # The new key's proof names the stream, which has no name before its first record.
             record = self._record(

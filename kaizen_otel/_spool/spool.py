@@ -14,9 +14,9 @@ import threading
 from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
+from kaizen_otel._spool.answer import Answer, answer_all
 from kaizen_otel._spool.framing import FINISH_BYTES_MAX
 from kaizen_otel._spool.segment import ENTRY_OVERHEAD
-from kaizen_otel._spool.waiting import running_future
 from kaizen_otel._spool.writer import DISK_IS_FULL, Finished, SegmentWriter
 from kaizen_otel.errors import RecordTooLargeError, SpoolFailedError, SpoolFullError
 
@@ -44,7 +44,7 @@ _OWN_BYTES: Final = 4 * 1024
 class _Item(NamedTuple):
     data: Sized
     resource: bytes
-    future: Future[int]
+    future: Answer[int]
     on_answer: Callable[[SpoolError | None], None] | None
 
 
@@ -117,7 +117,7 @@ class Spool:
         ``on_answer`` is called with the refusal, or None, just before the future is answered, so
         that whoever waits for the future finds counts up to date.
         """
-        future = running_future()
+        future: Answer[int] = Answer()
         assert data, "an empty record says nothing"
         size = _size_of(data, resource)
         error: SpoolError | None = None
@@ -308,13 +308,10 @@ class Spool:
             self._has_stored = True
         if self._framing is not None:
             self._framing.committed(own_count, error)
-        for sequence, item in enumerate(batch, first):
+        for item in batch:
             if item.on_answer is not None:
                 item.on_answer(error)
-            if error is None:
-                item.future.set_result(sequence)
-            else:
-                item.future.set_exception(error)
+        answer_all(zip([item.future for item in batch], itertools.count(first)), error)
         if error is None and self._on_stored is not None:
             self._on_stored()
         self._warn_if_filling()
@@ -365,7 +362,7 @@ class Spool:
 
 
 def _own_item(data: Sized) -> _Item:
-    return _Item(data, b"", running_future(), None)
+    return _Item(data, b"", Answer(), None)
 
 
 _SILENCE: Final = _own_item(b"")

@@ -6,11 +6,13 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Coroutine
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+from kaizen_otel._spool.answer import Answer, answer_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from concurrent.futures import Future
     from types import TracebackType
 
 Value = TypeVar("Value")
@@ -62,27 +64,18 @@ class Waitable(Coroutine[object, None, Value], Generic[Value]):
             self._coroutine.close()
 
 
-def running_future() -> Future[int]:
-    """Return a future that nobody who waits for it can cancel: answering it cannot fail."""
-    future: Future[int] = Future()
-    future.set_running_or_notify_cancel()
-    return future
-
-
-def failed_future(error: BaseException) -> Future[int]:
-    """Return a future that is answered with an error."""
-    future = running_future()
-    future.set_exception(error)
-    return future
-
-
 async def wait_for(future: Future[Value]) -> Value:
     """Await a future of another thread; without an asyncio loop (trio) it blocks instead."""
     try:
-        asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
     except RuntimeError:
         return future.result()
-    return await asyncio.wrap_future(future)
+    if isinstance(future, Answer):
+        await future.arrival(loop)
+    else:
+        await asyncio.wrap_future(future)
+    value: Value = future.result()
+    return value
 
 
 class Query(Waitable[Value]):
@@ -109,12 +102,11 @@ class Deliveries:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiters: deque[tuple[int, Future[bool]]] = deque()
+        self._waiters: deque[tuple[int, Answer[bool]]] = deque()
 
     def wait_for(self, sequence: int, sequence_next: Callable[[], int]) -> Future[bool]:
         """Return a future of the record; true at once if it is before ``sequence_next()``."""
-        future: Future[bool] = Future()
-        future.set_running_or_notify_cancel()
+        future: Answer[bool] = Answer()
         with self._lock:
             if sequence >= sequence_next():
                 self._waiters.append((sequence, future))
@@ -124,9 +116,8 @@ class Deliveries:
 
     def answer(self, sequence_next: int, *, is_delivered: bool) -> None:
         """Answer for all records before a number."""
-        ready: list[Future[bool]] = []
+        ready: list[Answer[bool]] = []
         with self._lock:
             while self._waiters and self._waiters[0][0] < sequence_next:
                 ready.append(self._waiters.popleft()[1])
-        for future in ready:
-            future.set_result(is_delivered)
+        answer_all((future, is_delivered) for future in ready)

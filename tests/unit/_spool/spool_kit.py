@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from kaizen_otel._edges import Filesystem
-    from kaizen_otel._spool.segment import Gap
     from kaizen_otel._spool.framing import Finish
+    from kaizen_otel._spool.segment import Gap
 
 SECOND_NS = 10**9
 ROOT = "/state/spool"

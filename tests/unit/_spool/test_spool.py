@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import threading
-from concurrent.futures import wait
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from kaizen_otel._spool.files import segment_paths, stream_ids
-from kaizen_otel._spool.segment import scan
 from kaizen_otel._spool.framing import FINISH_BYTES_MAX
+from kaizen_otel._spool.segment import scan
 from kaizen_otel._spool.spool import RECORD_BYTES_MAX, Spool
 from kaizen_otel._spool.stream import Stream
 from kaizen_otel.errors import RecordTooLargeError, SpoolFailedError, SpoolFullError
@@ -96,8 +95,7 @@ def test_appends_that_wait_together_share_one_sync() -> None:
     assert entered.wait(10)
     futures += [spool.append(payload(f"r{n}")) for n in range(50)]
     gate.set()
-    wait(futures, timeout=10)
-    assert [future.result(0) for future in futures] == list(range(1, 52))
+    assert [future.result(10) for future in futures] == list(range(1, 52))
     assert [call.operation for call in filesystem.calls].count("sync") == 3  # header, 1, 50
 
 
@@ -117,7 +115,8 @@ def test_only_the_first_entry_of_a_group_commit_promises_that_all_before_is_dura
     assert entered.wait(10)
     futures = [spool.append(payload(f"r{n}")) for n in range(3)]
     gate.set()
-    wait(futures, timeout=10)
+    for future in futures:
+        future.exception(10)
     stream = spool.stream
     assert stream is not None
     path = segment_paths(filesystem, stream.path)[0]
