@@ -1,0 +1,217 @@
+"""Simulated power cuts on real file systems: a loop-mounted ext4 or XFS that is shut down.
+
+    python -m tests.campaigns.power [--scale full] [--cuts N] [--fs ext4,xfs] [--sabotage NAME]
+
+The cut comes just before or just after a call of the filesystem, drawn by chance: while keys are
+made, a stream or a segment begins, records are written and synced, the cursor is replaced.  A2:
+0 of what was acknowledged is lost over 200 cuts on each file system.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from kaizen_otel._edges import OsFilesystem, SystemClock
+from kaizen_otel._trail.flush import flush_spool
+from tests.campaigns.disks import cut_power
+from tests.campaigns.kit import (
+    Collecting,
+    Tally,
+    Unavailable,
+    Zygote,
+    finish,
+    ids_in_spool,
+    new_directory,
+    say,
+    scale_arguments,
+)
+from tests.campaigns.receiver import Receiver
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+#: How each file system is made, and how large it has to be.
+MAKERS: Final = {
+    "ext4": (["mkfs.ext4", "-q", "-F"], "64M"),
+    "xfs": (["mkfs.xfs", "-q", "-f"], "300M"),
+}
+_CUTS_PER_DISK: Final = 25
+_LONGEST_S: Final = 2.0
+
+
+class Disk:
+    """A file system in a file, mounted by a loop device; its power can be cut."""
+
+    def __init__(self, kind: str) -> None:
+        if os.geteuid() != 0:
+            raise Unavailable("platform: cutting a disk's power needs root")
+        command, size = MAKERS[kind]
+        if shutil.which(command[0]) is None:
+            raise Unavailable(f"platform: {command[0]} is not installed")
+        self._root = new_directory()
+        self._image = self._root / "disk.img"
+        self.path = self._root / "mounted"
+        self.path.mkdir()
+        _run("truncate", "-s", size, str(self._image))
+        _run(*command, str(self._image))
+        try:
+            self.mount()
+        except subprocess.CalledProcessError as error:
+            shutil.rmtree(self._root)
+            raise Unavailable(f"platform: a loop mount of {kind} is refused: {error}") from error
+        self._refuse_if_it_cannot_be_cut()
+
+    def mount(self) -> None:
+        _run("mount", "-o", "loop", str(self._image), str(self.path))
+
+    def mount_again(self) -> None:
+        """What the next boot does: forget what is in memory, then replay the log."""
+        self.unmount()
+        self.mount()
+
+    def unmount(self) -> None:
+        for _ in range(100):
+            command = ["umount", str(self.path)]
+            if subprocess.run(command, capture_output=True, check=False).returncode == 0:
+                return
+            time.sleep(0.05)  # a killed process is still closing its files
+        raise AssertionError(f"{self.path} stays busy")
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.unmount()
+        shutil.rmtree(self._root)
+
+    def _refuse_if_it_cannot_be_cut(self) -> None:
+        """A disk that keeps what was never synced would prove nothing."""
+        try:
+            (self.path / "unsynced").write_bytes(b"x")
+            cut_power(str(self.path))
+        except OSError as error:
+            self.unmount()
+            raise Unavailable(f"platform: this file system cannot be shut down: {error}") from error
+        self.mount_again()
+        assert not (self.path / "unsynced").exists()
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def cut(kind: str, *, cuts: int, seed: int = 5, sabotage: str = "") -> Tally:
+    """Cut the power so many times; each time compare, then let a next process ship the rest."""
+    tally = Tally(f"power cuts on {kind}{sabotage and ', ' + sabotage}")
+    chance = random.Random(seed)
+    number = 0
+    with Zygote() as zygote:
+        while number < cuts and not (sabotage and tally.lost):
+            disk = Disk(kind)
+            with disk as path:
+                for _ in range(min(_CUTS_PER_DISK, cuts - number)):
+                    number += 1
+                    _cut_once(zygote, disk, path / "spool", tally, chance, sabotage)
+                    tally.progress(number, cuts)
+                    if sabotage and tally.lost:
+                        break
+    return tally
+
+
+def _cut_once(
+    zygote: Zygote, disk: Disk, spool: Path, tally: Tally, chance: random.Random, sabotage: str
+) -> None:
+    first, last = chance.choice([(1, 30), (30, 400), (400, 3_000)])
+    call = chance.randint(first, last)
+
+    def cut_now(pid: int) -> None:
+        cut_power(str(disk.path))
+        tally.count("cuts")
+        tally.count("at any moment")
+        os.kill(pid, signal.SIGKILL)
+
+    with Receiver() as receiver:
+        said = zygote.run(
+            {
+                "environment": {
+                    "KAIZEN_OTEL_SPOOL_DIR": str(spool),
+                    "KAIZEN_OTEL_AUDIT_ENDPOINT": receiver.url,
+                },
+                "threads": 2,
+                "tasks": chance.choice([2, 30]),
+                "segment_bytes": chance.choice([6_000, 40_000]),
+                "sabotage": sabotage,
+                "cut": {
+                    "directory": str(disk.path),
+                    "call": call,
+                    "is_after": chance.random() < 0.5,
+                },
+            },
+            kill_after_s=_LONGEST_S,
+            at_end=cut_now,
+        )
+    cuts = [line for line in said if line.startswith("cut ")]
+    acknowledged = set(said) - set(cuts)
+    tally.count("cuts", len(cuts))
+    tally.count("acknowledged", len(acknowledged))
+    for line in cuts:
+        tally.count(f"at {line.removeprefix('cut ')}")
+    disk.mount_again()
+    found = ids_in_spool(spool) if spool.exists() else set[str]()
+    tally.lose(len(acknowledged - found), f"{cuts or 'no cut'} at call {call}")
+    following = Collecting()
+    if spool.exists():
+        flush_spool(
+            str(spool),
+            transport=following,
+            filesystem=OsFilesystem(),
+            clock=SystemClock(),
+            random_fraction=lambda: 0.5,
+            warn=say,
+            timeout_ms=30_000,
+        )
+        shutil.rmtree(spool)
+    shipped = {*receiver.ids, *following.ids}
+    tally.lose(len(acknowledged & found - shipped), f"found and not shipped, call {call}")
+
+
+def campaigns(scale: str, seed: int) -> list[Tally]:
+    """Both file systems; one that is not to be had is left out with a note."""
+    tallies: list[Tally] = []
+    for kind in MAKERS:
+        try:
+            tallies.append(cut(kind, cuts=200 if scale == "full" else 10, seed=seed))
+        except Unavailable as reason:
+            tallies.append(Tally(f"power cuts on {kind}", notes=[str(reason)]))
+    return tallies
+
+
+def main() -> int:
+    parser = scale_arguments(__doc__)
+    parser.add_argument("--cuts", type=int)
+    parser.add_argument("--fs", default="ext4,xfs")
+    parser.add_argument("--sabotage", default="")
+    asked = parser.parse_args()
+    if asked.cuts is None:
+        return finish(campaigns(asked.scale, asked.seed))
+    kinds = asked.fs.split(",")
+    return finish(
+        [cut(kind, cuts=asked.cuts, seed=asked.seed, sabotage=asked.sabotage) for kind in kinds]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
