@@ -7,6 +7,7 @@ counted as refused on the spot, and a gap record says so in the trail once one c
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from typing import TYPE_CHECKING, Final
 
@@ -76,6 +77,17 @@ class Receipt(Waitable[bool]):
         """Block until it is decided, at most ``timeout_s`` seconds; then it counts as refused."""
         try:
             self._future.result(timeout_s)
+        except Exception as error:  # noqa: BLE001 - every kind of refusal has the same answer
+            return self._refuse(error)
+        return True
+
+    async def wait_async(self, timeout_s: float) -> bool:
+        """Do as ``wait`` does without blocking an asyncio loop; on another one it blocks."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.wrap_future(self._future)
+        except RuntimeError:  # no asyncio loop
+            return self.wait(timeout_s)
         except Exception as error:  # noqa: BLE001 - every kind of refusal has the same answer
             return self._refuse(error)
         return True

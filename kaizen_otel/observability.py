@@ -121,6 +121,8 @@ class ObservabilityManager:
             try:
                 self.audit = self._pipeline.audit(self.service_name)
             except PlatformError as error:
+                if config.audit.on_failure == "block_action":
+                    raise
                 # The other three signals work there; who asks for audit alone gets the error.
                 self._pipeline.warn(str(error))
         self.operations = Operations(

@@ -2,14 +2,15 @@
 
 Hooks, integrations and decorators all call it.  What an operation becomes in each signal is in
 one table, ``semconv.RULES``.  Nothing here raises into the host or blocks it, with one exception
-that its user chose: with ``on_failure=block_action`` an operation with an intent does not begin
-before its intent is durable, and ``AuditUnavailableError`` says so.
+that its user chose: with ``on_failure=block_action`` an operation with an intent does not run
+before its intent is durable, and ``AuditUnavailableError`` says so.  Whoever may not block begins
+with ``confirm=False`` and awaits ``confirm_async``.
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -22,6 +23,7 @@ from kaizen_otel.hooks._signals import OpenOperation, OpenOperations, SignalSet
 if TYPE_CHECKING:
     from collections.abc import Generator, Hashable, Mapping, Sequence
 
+    from kaizen_otel.audit_trail import Receipt
     from kaizen_otel.semconv import Instrument, OperationRule
     from kaizen_otel.traces import Span
 
@@ -32,6 +34,14 @@ _INTENT_TIMEOUT_S: Final = 5.0
 _EMPTY: Final[Mapping[str, object]] = {}
 
 
+class _Intent(NamedTuple):
+    """An intent that must be durable before its operation may run."""
+
+    receipt: Receipt
+    operation: str
+    target: str | None
+
+
 class Operations:
     """The seam of one service."""
 
@@ -39,6 +49,8 @@ class Operations:
         self._signals = signals
         self._open = opened
         self._effects = Effects(signals)
+        # Apart from the operations under way: who abandons one does not set it free to run.
+        self._unconfirmed: dict[Hashable, _Intent] = {}
 
     def begin(
         self,
@@ -50,21 +62,52 @@ class Operations:
         name: str | None = None,
         trace_id: bytes | None = None,
         links: Sequence[tuple[trace.SpanContext, Mapping[str, object]]] = (),
+        confirm: bool = True,
     ) -> Span:
         """Begin an operation and return its running span.
 
         ``name`` is the target (the agent's, tool's or model's name).  Without ``parent_id`` the
         current OpenTelemetry span is the parent.  An id that is under way already is counted as
         a fault, and the older operation is ended with a status.  Raises
-        ``AuditUnavailableError`` only with ``on_failure=block_action``.
+        ``AuditUnavailableError`` only with ``on_failure=block_action``; with ``confirm=False`` the
+        caller must confirm before the side effect, and end the operation if that fails.
         """
         try:
-            return self._begin(operation, id, parent_id, attributes, name, trace_id, links)
-        except AuditUnavailableError:
-            raise
-        except Exception as error:  # noqa: BLE001 - ours is counted and reported, never raised
+            span = self._begin(operation, id, parent_id, attributes, name, trace_id, links)
+        except Exception as error:
+            # Ours is counted and reported; it is raised only where nothing may run unaudited.
             self._effects.internal_error(error)
+            if self.blocks_actions and semconv.rule_for(operation).intent:
+                raise refusal(operation, name) from error
             return self._signals.tracing.unsent_span(operation)
+        if confirm and id in self._unconfirmed:
+            try:
+                self.confirm(id)
+            except BaseException as refused:
+                self.end(id, None, refused)
+                raise
+        return span
+
+    @property
+    def blocks_actions(self) -> bool:
+        """Whether what has an intent must not run before the intent is durable."""
+        return self._signals.block_action and self._signals.audit is not None
+
+    def is_unconfirmed(self, id: Hashable) -> bool:  # noqa: A002 - the seam's published name
+        """Whether the operation must not run before ``confirm`` or ``confirm_async``."""
+        return id in self._unconfirmed
+
+    def confirm(self, id: Hashable) -> None:  # noqa: A002 - the seam's published name
+        """Wait until the intent is durable, 5 seconds at most; else ``AuditUnavailableError``."""
+        intent = self._unconfirmed.pop(id, None)
+        if intent is not None and not intent.receipt.wait(_INTENT_TIMEOUT_S):
+            raise refusal(intent.operation, intent.target)
+
+    async def confirm_async(self, id: Hashable) -> None:  # noqa: A002 - as above
+        """Do as ``confirm`` does without blocking an asyncio loop; on another one it blocks."""
+        intent = self._unconfirmed.pop(id, None)
+        if intent is not None and not await intent.receipt.wait_async(_INTENT_TIMEOUT_S):
+            raise refusal(intent.operation, intent.target)
 
     def _begin(
         self,
@@ -94,7 +137,7 @@ class Operations:
         )
         opened = OpenOperation(span=span, rule=rule, parent_id=parent_id, target=target)
         if rule.intent:
-            self._declare_intent(opened)
+            self._declare_intent(id, opened)
         with self._open.lock:
             older = self._open.by_id.get(id)
             self._open.by_id[id] = opened
@@ -222,7 +265,7 @@ class Operations:
             if parent is not None:
                 parent.logged_error = error
 
-    def _declare_intent(self, opened: OpenOperation) -> None:
+    def _declare_intent(self, id: Hashable, opened: OpenOperation) -> None:  # noqa: A002 - as above
         signals = self._signals
         if signals.audit is None:
             return
@@ -234,15 +277,8 @@ class Operations:
             span_id=opened.span.span_id,
             resource=signals.resource(),
         )
-        if signals.block_action and not receipt.wait(_INTENT_TIMEOUT_S):
-            refused = AuditUnavailableError(
-                f"{opened.rule.operation} {opened.target or ''} was NOT run: its audit record "
-                "could not be made durable (KAIZEN_OTEL_ON_FAILURE=block_action): free space in "
-                "KAIZEN_OTEL_SPOOL_DIR or mend the disk"
-            )
-            opened.span.fail(refused)
-            opened.span.end()
-            raise refused
+        if signals.block_action:
+            self._unconfirmed[id] = _Intent(receipt, opened.rule.operation, opened.target)
 
     def _count_call(self, parent: OpenOperation | None, rule: OperationRule) -> None:
         # Own calls only: those of a nested agent belong to the nested agent (GenAI conventions,
@@ -261,6 +297,15 @@ class Operations:
             return semconv.span_name(rule, target if rule.target else None)
         with_target = rule.hook_pair in {"tool_use", "llm_call"} and target
         return f"{phase}_{rule.hook_pair}" + (f":{target}" if with_target else "")
+
+
+def refusal(operation: str, target: str | None) -> AuditUnavailableError:
+    """The error for an operation that must not run."""
+    return AuditUnavailableError(
+        f"{operation} {target or ''} was NOT run: its audit record could not be made durable "
+        "(KAIZEN_OTEL_ON_FAILURE=block_action): free space in KAIZEN_OTEL_SPOOL_DIR or mend the "
+        "disk"
+    )
 
 
 def _text(value: object) -> str | None:

@@ -1,7 +1,7 @@
 """Wrappers that observe each call of a function, by kind of function.
 
 Result, exception, signature and kind stay the function's own.  Nothing here touches an event
-loop.
+loop, but that a coroutine awaits the disk where a plain function blocks (``block_action``).
 """
 
 from __future__ import annotations
@@ -31,7 +31,35 @@ Watcher: TypeAlias = "Callable[[Scope, Any], None]"
 
 
 def open_scope(opener: Opener, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Scope | None:
-    """Call an opener; a fault of ours is reported, a refused action is raised."""
+    """Call an opener; a fault of ours is reported, a refused action is raised.
+
+    Blocks until an action that must not run without a durable intent may run.
+    """
+    scope = _open(opener, args, kwargs)
+    if scope is not None and scope.operations.is_unconfirmed(scope.key):
+        try:
+            scope.operations.confirm(scope.key)
+        except BaseException as refused:
+            scope.operations.end(scope.key, None, refused)
+            raise
+    return scope
+
+
+async def open_scope_async(
+    opener: Opener, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Scope | None:
+    """Do as ``open_scope`` does while the event loop goes on."""
+    scope = _open(opener, args, kwargs)
+    if scope is not None and scope.operations.is_unconfirmed(scope.key):
+        try:
+            await scope.operations.confirm_async(scope.key)
+        except BaseException as refused:  # a cancelled task, too
+            scope.operations.end(scope.key, None, refused)
+            raise
+    return scope
+
+
+def _open(opener: Opener, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Scope | None:
     try:
         return opener(args, kwargs)
     except AuditUnavailableError:
@@ -105,7 +133,7 @@ def _wrap_coroutine(
 ) -> Callable[..., Any]:
     @functools.wraps(function)
     async def call(*args: Value, **kwargs: Value) -> Value:
-        scope = open_scope(opener, args, kwargs)
+        scope = await open_scope_async(opener, args, kwargs)
         if scope is None:
             return await function(*args, **kwargs)
         entered = enter(scope)
@@ -198,7 +226,7 @@ def _wrap_async_generator(
 ) -> Callable[..., Any]:
     @functools.wraps(function)
     async def iterate(*args: Value, **kwargs: Value) -> AsyncGenerator[Any, Any]:
-        scope = open_scope(opener, args, kwargs)
+        scope = await open_scope_async(opener, args, kwargs)
         steps = _Steps(scope) if scope is not None else None
         failure: BaseException | None = None
         generator: AsyncGenerator[Any, Any] = function(*args, **kwargs)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from opentelemetry import trace
 
 from kaizen_otel import semconv
+from kaizen_otel.errors import AuditUnavailableError
+from kaizen_otel.hooks.operations import refusal
 from kaizen_otel.integrations import _kaizen_values as values
 from kaizen_otel.integrations._scopes import (
     Selection,
@@ -181,11 +183,22 @@ class Watch:
     # --------------------------------------------------------------------------------- tools
     def open_tool(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Scope | None:
         """Begin a tool call; raises ``AuditUnavailableError`` with ``block_action``."""
-        return self._open_tool(args, kwargs, mcp=False)
+        return self._guarded_tool(args, kwargs, mcp=False)
 
     def open_mcp_tool(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Scope | None:
         """Begin a call of an MCP tool; ``execute_tool`` comes here too and is counted once."""
-        return self._open_tool(args, kwargs, mcp=True)
+        return self._guarded_tool(args, kwargs, mcp=True)
+
+    def _guarded_tool(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], *, mcp: bool
+    ) -> Scope | None:
+        try:
+            return self._open_tool(args, kwargs, mcp=mcp)
+        except Exception as error:
+            # A fault of ours must not let a tool run that nobody will ever know of.
+            if self.operations.blocks_actions and not isinstance(error, AuditUnavailableError):
+                raise refusal("execute_tool", None) from error
+            raise
 
     def _open_tool(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], *, mcp: bool

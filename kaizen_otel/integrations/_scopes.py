@@ -135,7 +135,7 @@ def begin(
 
     ``selection`` and ``shared`` are the outer call's unless given; what is shared is set on the
     span.  Where the selection does not send the span, children hang on the next one outwards.
-    Raises ``AuditUnavailableError`` as ``Operations.begin`` does.
+    The caller confirms the operation before the call runs, as ``_calls`` does.
     """
     outer = outer or _scope.get()
     if selection is None:
@@ -144,7 +144,12 @@ def begin(
         shared = outer.shared if outer is not None else {}
     key = object()
     span = operations.begin(
-        operation, key, _parent_id(outer), {**shared, **attributes}, name=name or None
+        operation,
+        key,
+        _parent_id(outer),
+        {**shared, **attributes},
+        name=name or None,
+        confirm=False,
     )
     sent = selection.sends(operation)
     if not sent:
