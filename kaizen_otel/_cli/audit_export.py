@@ -171,10 +171,10 @@ def _bundle(
     filesystem: Filesystem,
     as_json: bool,
 ) -> None:
-    from kaizen_otel._trail.judged import judge_trail, verdict_object
+    from kaizen_otel._trail.judged import judge_trail, published_keys, verdict_object
 
     signer = signer_of(judging.key, judging.root)
-    judged = judge_trail(
+    verdict = judge_trail(
         filesystem,
         judging.folder,
         trust_path=trust_path(judging.trust),
@@ -186,8 +186,8 @@ def _bundle(
     now = datetime.now(UTC)
     keys = [
         TrustedKey(public_key=public_key, name="used in the trail", added=now)
-        for key_id, public_key in sorted(judged.keys.items())
-        if key_id in judged.verdict.key_ids
+        for key_id, public_key in sorted(published_keys(filesystem, judging.folder).items())
+        if key_id in verdict.key_ids
     ]
     done = write_bundle(
         path,
@@ -196,16 +196,16 @@ def _bundle(
         filesystem=filesystem,
         clock=SystemClock(),
         question=question,
-        verdict=json.dumps(verdict_object(judged.verdict), indent=1).encode() + b"\n",
+        verdict=json.dumps(verdict_object(verdict), indent=1).encode() + b"\n",
         keys=encode_trust(Trust(keys=tuple(keys))),
         anchors=dict(zip(names, files, strict=True)),
     )
     if as_json:
-        click.echo(json.dumps({**asdict(done), "verdict": judged.verdict.exit_code}))
+        click.echo(json.dumps({**asdict(done), "verdict": verdict.exit_code}))
         return
     click.echo(
         f"{done.path}: {done.records} records in {done.lines} lines of the trail, signed by "
-        f"{done.key_id}; the verdict in it has exit code {judged.verdict.exit_code} (0: clean)"
+        f"{done.key_id}; the verdict in it has exit code {verdict.exit_code} (0: clean)"
     )
 
 

@@ -1,43 +1,24 @@
-"""Verify a whole trail, line by line and strictly, for tools that act on the verdict."""
+"""The verdict over a trail and the keys in it, for tools that act on them."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from kaizen_otel._otlp.json import iter_lines, iter_log_records, read_line
 from kaizen_otel._trail.keys import read_trust
-from kaizen_otel.audit._finding import Finding
-from kaizen_otel.audit._stored import trail_files
-from kaizen_otel.audit.anchors import read_anchors
-from kaizen_otel.audit.verify import Verifier, hash_of_resource
+from kaizen_otel._trail.range import read_range
+from kaizen_otel._trail.verify import Settings, Sources, verify
+from kaizen_otel.audit import record as names
+from kaizen_otel.audit._stored import Report
+from kaizen_otel.audit.query import Filter
+from kaizen_otel.audit.signatures import PUBLIC_KEY_BYTES, decode_base64, key_id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from kaizen_otel._edges import Filesystem
-    from kaizen_otel._otlp.decode import Json
-    from kaizen_otel._otlp.json import Problem
-    from kaizen_otel.audit._finding import Verdict
-    from kaizen_otel.audit.anchors import Anchor
     from kaizen_otel.audit.trust import Trust
-
-_CHUNK_BYTES: Final = 1024 * 1024
-_KINDS: Final = {
-    "torn": "torn_line",
-    "foreign": "foreign_line",
-    "too_long": "too_long_line",
-    "not_text": "not_text",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """The verdict over a trail, and the public keys that were known (key id -> key)."""
-
-    verdict: Verdict
-    keys: dict[str, bytes]
+    from kaizen_otel.audit.verify import Verdict
 
 
 def judge_trail(
@@ -47,20 +28,32 @@ def judge_trail(
     trust_path: str | None,
     anchor_paths: Sequence[str],
     warn: Callable[[str], None],
-) -> Judged:
+    jobs: int = 1,
+) -> Verdict:
     """Verify every record of a trail folder, with every signature.
 
-    Raises ``OSError`` if a file cannot be read and ``ConfigError`` for a trust file that cannot be
-    used.
+    Raises ``ConfigError`` for a trust file that cannot be used.
     """
     trust: Trust | None = None
     if trust_path is not None:
         trust = read_trust(trust_path, filesystem=filesystem, warn=warn)
-    verifier = Verifier(trust=trust)
-    for path in trail_files(filesystem, directory):
-        _take_file(filesystem, path, verifier)
-    anchors = [anchor for path in anchor_paths for anchor in _anchors(filesystem, path)]
-    return Judged(verdict=verifier.finish(anchors), keys=dict(verifier.keys))
+    sources = Sources(trails=(directory,), anchors=tuple(anchor_paths))
+    return verify(sources, settings=Settings(trust=trust, jobs=jobs), filesystem=filesystem)
+
+
+def published_keys(filesystem: Filesystem, directory: str) -> dict[str, bytes]:
+    """Return the public keys that the streams of a trail say they are signed by, by their ids.
+
+    Raises ``OSError`` if the trail cannot be read.
+    """
+    keys: dict[str, bytes] = {}
+    for event in (names.EVENT_STARTED, names.EVENT_KEY_ROTATED):
+        for found in read_range(filesystem, directory, Filter(action=event), report=Report()):
+            text = found.record.attributes.get(names.PUBLIC_KEY)
+            key = decode_base64(text, PUBLIC_KEY_BYTES) if isinstance(text, str) else None
+            if key is not None:
+                keys[key_id_of(key)] = key
+    return keys
 
 
 def verdict_object(verdict: Verdict) -> dict[str, object]:
@@ -75,50 +68,3 @@ def verdict_object(verdict: Verdict) -> dict[str, object]:
         "is_clean": verdict.is_clean,
         "exit_code": verdict.exit_code,
     }
-
-
-def _take_file(filesystem: Filesystem, path: str, verifier: Verifier) -> None:
-    def note(problem: Problem) -> None:
-        kind = _KINDS[problem.kind]
-        verifier.report(
-            Finding(
-                kind=kind,
-                severity="incomplete",
-                text=f"line {problem.line} holds {problem.size} bytes that are no request",
-                path=path,
-                offset=problem.offset,
-            )
-        )
-
-    last: Json | None = None
-    resource_hash = ""
-    offset = 0
-    for number, line in enumerate(iter_lines(_chunks(filesystem, path)), 1):
-        for request in read_line(line, number=number, offset=offset, on_problem=note):
-            for record, resource in iter_log_records(request):
-                if resource is not last:
-                    last, resource_hash = resource, hash_of_resource(resource)
-                verifier.add_log_record(record, resource_hash, path=path, offset=offset)
-        offset += line.size + 1
-
-
-def _anchors(filesystem: Filesystem, path: str) -> Iterator[Anchor]:
-    offset = 0
-    for line in iter_lines(_chunks(filesystem, path)):
-        for value in _values(line.data):
-            yield from read_anchors(value, path=path, offset=offset)
-        offset += line.size + 1
-
-
-def _values(data: bytes) -> list[object]:
-    try:
-        return [json.loads(data)] if data.strip() else []
-    except (ValueError, RecursionError):
-        return []
-
-
-def _chunks(filesystem: Filesystem, path: str) -> Iterator[bytes]:
-    offset = 0
-    while chunk := filesystem.read(path, offset, _CHUNK_BYTES):
-        yield chunk
-        offset += len(chunk)
