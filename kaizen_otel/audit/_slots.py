@@ -55,6 +55,15 @@ class Slots:
         """Whether the record of that number was seen."""
         return bool(self.get(number) & PRESENT)
 
+    def extend(self, number: int, value: int) -> bool:
+        """Fill the slot after the last one; False if the number's is another, or known of."""
+        if number != len(self._near) or self._far:
+            return False
+        self._near.append(value)
+        self.count += 1
+        self.highest = number
+        return True
+
     def put(self, number: int, value: int) -> bool:
         """Fill a slot; False if there is no room because the numbers are too far apart."""
         near = self._near

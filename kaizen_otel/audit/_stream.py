@@ -96,7 +96,7 @@ class Stream:
                 self.duplicates += 1
                 if seen.signature and not old & SIGNED:
                     slots.put(number, old | SIGNED)
-                    self._sign(seen, _where(seen))
+                    self.sign(seen.certificate, number, _where(seen))
             elif len(self.forks) < BREAKS_MAX:
                 self.forks.setdefault(number, _where(seen))
             return False
@@ -107,6 +107,28 @@ class Stream:
             return False
         self._link(seen)
         self._note(seen)
+        return True
+
+    def follow(
+        self, number: int, digest: bytes, previous: bytes, *, time_ns: int, is_signed: bool
+    ) -> bool:
+        """Take in a record that is the next one and links to the last one; False if it is not.
+
+        Only for what is no end, intent, outcome or event of the trail's own.  The caller says
+        with ``sign`` by which key it is signed.
+        """
+        if number != self.last_number + 1 or previous != self.last_digest:
+            return False
+        value = hash(digest) & HASH or 1
+        if not self.slots.extend(number, value | (PRESENT | SIGNED if is_signed else PRESENT)):
+            return False
+        if time_ns > self.time_last_ns:
+            self.time_last_ns = time_ns
+        elif time_ns + CLOCK_STEP_NS < self.last_time_ns and self.step is None:
+            self.step = (number, self.last_time_ns - time_ns, Where("", -1, time_ns))
+        self.last_number = number
+        self.last_digest = digest
+        self.last_time_ns = time_ns
         return True
 
     def _link(self, seen: Seen) -> None:
@@ -135,7 +157,7 @@ class Stream:
         if number == 1:
             self.first_event = seen.event_name
         if seen.signature:
-            self._sign(seen, self.last_where)
+            self.sign(seen.certificate, number, self.last_where)
         if seen.is_end and (not self.end or number < self.end):
             self.end = number
         if seen.attributes is not None and len(self.specials) < SPECIALS_MAX:
@@ -145,12 +167,13 @@ class Stream:
         elif seen.outcome_of:
             self._close_intent(hash(seen.outcome_of))
 
-    def _sign(self, seen: Seen, where: Where) -> None:
-        number, use = seen.sequence, self.key_uses.get(seen.certificate)
+    def sign(self, key_id: str, number: int, where: Where) -> None:
+        """Note that a record that was seen says that it is signed by a key."""
+        use = self.key_uses.get(key_id)
         if use is not None:
             use.add(number, where)
         elif len(self.key_uses) < KEYS_MAX:
-            self.key_uses[seen.certificate] = KeyUse(
+            self.key_uses[key_id] = KeyUse(
                 first=number,
                 last=number,
                 first_at=where,
@@ -197,6 +220,12 @@ class Stream:
         while number and not self.is_signed(number):
             number -= 1
         return number
+
+    def is_covered(self) -> bool:
+        """Whether the last record, and the one before every gap, has a good signature."""
+        slots = self.slots
+        ends = [first - 1 for first, _ in slots.missing(1)]
+        return all(self.is_signed(end) for end in (*ends, slots.highest) if slots.has(end))
 
     def special(self, event_name: str) -> list[Seen]:
         """Return the records of one of the trail's own events, by number."""

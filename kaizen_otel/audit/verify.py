@@ -131,11 +131,11 @@ class Verifier:
         self.keys: dict[str, bytes] = {}
         if trust is not None:
             self.keys = {key.key_id: key.public_key for key in trust.keys}
-        self._waiting: dict[str, list[Seen]] = {}
+        self._waiting: dict[str, list[SignatureTask]] = {}
         self._waiting_count = 0
         #: Records whose signature could not be kept until their key is known: see ``keys``.
         self.unchecked = 0
-        self._last: dict[str, Seen] = {}
+        self._last: dict[str, tuple[str, SignatureTask]] = {}
         self._is_finished = False
 
     def add_log_record(
@@ -163,7 +163,32 @@ class Verifier:
         if seen.attributes is not None:
             self._learn(seen)
         if seen.signature and self._mode != "none":
-            self._check(seen)
+            where = Where(seen.path, seen.offset, seen.time_ns)
+            task = SignatureTask(
+                b"", seen.signature, seen.digest, seen.stream_id, seen.sequence, where
+            )
+            self.check(seen.certificate, task, is_needed=seen.attributes is not None)
+
+    def check(self, key_id: str, task: SignatureTask, *, is_needed: bool = False) -> None:
+        """Have a record's signature checked, now or when its public key is known.
+
+        The task's own public key is not used; ``is_needed`` is for records that explain others.
+        """
+        if self._mode == "last":
+            known = self._last.get(task.stream_id)
+            if known is None or known[1].sequence < task.sequence:
+                self._last[task.stream_id] = key_id, task
+            return
+        if self._mode == "none" or not (is_needed or self._is_asked(task.where.time_ns)):
+            return
+        public_key = self.keys.get(key_id)
+        if public_key is not None:
+            self._signatures.submit(task._replace(public_key=public_key))
+        elif self._waiting_count < _WAITING_MAX:
+            self._waiting_count += 1
+            self._waiting.setdefault(key_id, []).append(task)
+        else:
+            self.unchecked += 1
 
     def report(self, finding: Finding) -> None:
         """Take in what is wrong with a record, or with a file."""
@@ -180,6 +205,11 @@ class Verifier:
         else:
             self._counts[finding.kind, finding.severity] += 1
 
+    def has(self, stream_id: str, sequence: int) -> bool:
+        """Whether a record was seen."""
+        stream = self.streams.get(stream_id)
+        return stream is not None and stream.slots.has(sequence)
+
     def suspects(self) -> set[str]:
         """Return the streams in which not every record is covered by a good signature, or more.
 
@@ -193,10 +223,11 @@ class Verifier:
             or stream.breaks
             or stream.forks
             or stream.bad_signatures
-            or stream.signed_before(stream.slots.highest) < stream.slots.highest
+            or 0 < stream.end < stream.slots.highest
+            or not stream.is_covered()
         }
 
-    def adopt(self, other: Verifier, stream_ids: set[str]) -> None:
+    def adopt(self, other: Verifier, stream_ids: frozenset[str]) -> None:
         """Replace what is known of some streams by what another verifier saw of them."""
         other._collect_signatures()
         for stream_id in stream_ids:
@@ -266,44 +297,15 @@ class Verifier:
             return
         key_id, public_key = published
         if self.keys.setdefault(key_id, public_key) == public_key:
-            for waiting in self._waiting.pop(key_id, ()):
+            for task in self._waiting.pop(key_id, ()):
                 self._waiting_count -= 1
-                self._submit(waiting, public_key)
-
-    def _check(self, seen: Seen) -> None:
-        if self._mode == "last":
-            known = self._last.get(seen.stream_id)
-            if known is None or known.sequence < seen.sequence:
-                self._last[seen.stream_id] = seen._replace(attributes=None)
-            return
-        if not self._is_asked(seen.time_ns) and seen.attributes is None:
-            return
-        public_key = self.keys.get(seen.certificate)
-        if public_key is not None:
-            self._submit(seen, public_key)
-        elif self._waiting_count < _WAITING_MAX:
-            self._waiting_count += 1
-            self._waiting.setdefault(seen.certificate, []).append(seen._replace(attributes=None))
-        else:
-            self.unchecked += 1
-
-    def _submit(self, seen: Seen, public_key: bytes) -> None:
-        self._signatures.submit(
-            SignatureTask(
-                public_key=public_key,
-                signature=seen.signature,
-                digest=seen.digest,
-                stream_id=seen.stream_id,
-                sequence=seen.sequence,
-                where=Where(seen.path, seen.offset, seen.time_ns),
-            )
-        )
+                self._signatures.submit(task._replace(public_key=public_key))
 
     def _collect_signatures(self) -> None:
-        for seen in self._last.values():
-            public_key = self.keys.get(seen.certificate)
+        for key_id, task in self._last.values():
+            public_key = self.keys.get(key_id)
             if public_key is not None:
-                self._submit(seen, public_key)
+                self._signatures.submit(task._replace(public_key=public_key))
         self._last = {}
         for task in self._signatures.bad():
             bad = self.streams[task.stream_id].bad_signatures
