@@ -17,6 +17,7 @@ from kaizen_otel._audit_keys import AuditKeys
 from kaizen_otel._audit_own import OwnRecords
 from kaizen_otel._audit_refusals import Refusals
 from kaizen_otel._edges import at_fork
+from kaizen_otel._resource import once_per_process
 from kaizen_otel._spool.answer import Answer, failed_answer
 from kaizen_otel._spool.store import Store, open_or_explain
 from kaizen_otel.audit.status import AuditStatus
@@ -69,7 +70,7 @@ class Intake:
         self._directory = directory
         self._config = config
         self._transport = transport
-        self._resource = resource
+        self._resource = resource = once_per_process(resource)
         self._clock = clock
         self._ids = ids
         self._filesystem = filesystem

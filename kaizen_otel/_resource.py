@@ -10,7 +10,7 @@ from kaizen_otel._otlp.common import encode_scope
 from kaizen_otel._version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 SCOPE: Final = encode_scope("kaizen_otel", __version__)
 
@@ -28,3 +28,21 @@ def resource_attributes(
         **from_environment,
         semconv.SERVICE_NAME: service_name,
     }
+
+
+def once_per_process(make: Callable[[], bytes]) -> Callable[[], bytes]:
+    """Return what gives the same Resource whenever it is asked; another one in a forked child.
+
+    ``make`` may draw an instance id: what a record binds must be what it is sent with.
+    """
+    made: tuple[int, bytes] = (0, b"")
+
+    def resource() -> bytes:
+        nonlocal made
+        process_id, encoded = made
+        if process_id != os.getpid():
+            encoded = make()
+            made = os.getpid(), encoded
+        return encoded
+
+    return resource
