@@ -24,7 +24,7 @@ _API_KEY: Final = (
 _ASSIGNMENT: Final = (
     r"(?i:\b(?:[a-z0-9_.-]{0,64}[_.-])?(?:password|passwd|pwd|secret|api[_-]?key|token"
     r"|authorization)\b[\"']?\s*[=:]\s*)(?i:(?:bearer|basic)\s+)?"
-    r"(?:\"[^\"]*\"|'[^']*'|[^\s,;&\"']+)"
+    r"(?:\"(?:[^\"\\]|\\[\s\S])*(?:\"|\\?\Z)|'(?:[^'\\]|\\[\s\S])*(?:'|\\?\Z)|[^\s,;&\"']+)"
 )
 _RULES: Final = (
     ("private_key", _KEY_BLOCK),

@@ -121,6 +121,22 @@ def test_no_text_costs_more_than_its_length(piece: str, start: str) -> None:
     assert cost(long) < 40 * max(cost(short), 1_000_000)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'password="{\\"a\\":\\"hunter2\\"}"',
+        "token='it\\'s hunter2'",
+        'pwd="x\\\\" done',
+        'pwd="the hunter2',
+        "pwd='hunter2\\\\",
+    ],
+)
+def test_quotes_inside_a_quoted_secret_do_not_end_it(text: str) -> None:
+    """As in a JSON text inside a log line."""
+    assert "hunter2" not in Redactor().redact(text)
+    assert Redactor().redact(text).startswith(("[REDACTED:assignment]", "'"))
+
+
 def test_dictionaries_inside_attributes_are_followed_as_deep_as_they_are_encoded() -> None:
     deep: dict[str, object] = {"password": "hunter2", "count": 3}
     for _ in range(6):
