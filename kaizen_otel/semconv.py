@@ -75,7 +75,9 @@ EVENT_MEMORY_WRITE: Final = "kaizen.memory.write"
 EVENT_CHECKPOINT_SAVE: Final = "kaizen.checkpoint.save"
 EVENT_INTERRUPT: Final = "kaizen.interrupt"
 
-_CODE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,79}")
+# Words with at most five digits behind each: no number of a card, and no token.
+_CODE: Final = re.compile(r"[A-Za-z_]+[0-9]{0,5}(?:[.:-][A-Za-z_]*[0-9]{0,5}|_[0-9]{1,5})*")
+_CODE_LENGTH_MAX: Final = 80
 
 SpanKind = Literal[1, 2, 3, 4, 5]
 INTERNAL: Final[SpanKind] = 1
@@ -362,5 +364,6 @@ def error_type(error: BaseException | str) -> str:
     no code is ``_OTHER``.
     """
     if isinstance(error, str):
-        return error if _CODE.fullmatch(error) else "_OTHER"
+        is_code = len(error) <= _CODE_LENGTH_MAX and _CODE.fullmatch(error)
+        return error if is_code else "_OTHER"
     return "timeout" if isinstance(error, TimeoutError) else exception_type(error)

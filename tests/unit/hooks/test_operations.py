@@ -102,6 +102,21 @@ def test_an_exceptions_message_is_content_and_its_type_is_not() -> None:
         assert span["attributes"]["error.type"] == "ValueError"
 
 
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ("tool_error", "tool_error"), ("openai.RateLimitError", "openai.RateLimitError"),
+        ("E11000", "E11000"), ("http_429", "http_429"), ("timeout-5", "timeout-5"),
+        ("no customer Maria", "_OTHER"), ("sk-live-vl3KWEA66UO3Kq7abc", "_OTHER"),
+        ("4299001734123456", "_OTHER"), ("x" * 81, "_OTHER"), ("", "_OTHER"),
+        ("a1b2c3d4e5f6", "_OTHER"), ("_" * 60 + "!", "_OTHER"),
+    ],
+)  # fmt: skip
+def test_an_error_given_as_text_is_a_code_or_nothing(error: str, expected: str) -> None:
+    """It becomes an attribute of metrics, which are few by design and are not redacted."""
+    assert semconv.error_type(error) == expected
+
+
 def test_a_tool_has_an_intent_before_and_an_outcome_after() -> None:
     seam = Seam()
     seam.operations.begin("execute_tool", "t", name="pay")
