@@ -17,6 +17,7 @@ import threading
 from typing import TYPE_CHECKING, Final, assert_never
 
 from kaizen_otel._export import Delivered, Rejected, Retryable
+from kaizen_otel._spool.alarm import Alarm
 from kaizen_otel._spool.orphans import Orphans
 from kaizen_otel._spool.outage import CONNECTION_FAILED, Outage, ShipperStatus
 from kaizen_otel._spool.reader import encode_batch
@@ -72,10 +73,8 @@ class Shipper:
         on_step: Callable[[], int] | None = None,
     ) -> None:
         self.orphans = Orphans(directory, filesystem=filesystem, clock=clock, warn=warn)
-        self._directory = directory
         self._spool = spool
         self._transport = transport
-        self._filesystem = filesystem
         self._clock = clock
         self._warn = warn
         self._scope = scope
@@ -83,12 +82,11 @@ class Shipper:
         self._on_gap = on_gap
         self._on_step = on_step
         self._lock = threading.Lock()
-        self._wake = threading.Event()
+        self._alarm = Alarm(clock)
         self._is_stopping = False
         self._thread: threading.Thread | None = None
         self._flushes: list[threading.Event] = []
         self._deliveries = Deliveries()
-        self._turn = 0
         self._count_max = RECORDS_MAX
         self._outage = Outage(
             where=f"{transport.description} (spool {directory})",
@@ -97,7 +95,7 @@ class Shipper:
             warn=warn,
         )
         self._refusals = Refusals(directory, filesystem=filesystem, clock=clock)
-        self._quarantined = 0
+        self._turn = self._quarantined = 0
         self._confirm_at_ns: int | None = None
         self._adopt_at_ns = self._retire_at_ns = self._cursor_at_ns = 0
 
@@ -111,12 +109,12 @@ class Shipper:
 
     def wake(self) -> None:
         """Have the next step done now."""
-        self._wake.set()
+        self._alarm.ring()
 
     def notice_stored(self) -> None:
         """Wake, unless nothing may be sent now anyway: a spool that fills keeps its speed."""
         if self._clock.monotonic_ns() >= self._outage.retry_at_ns:
-            self._wake.set()
+            self._alarm.ring()
 
     def flush(self, timeout_ms: int) -> bool:
         """Wait until everything stored so far is delivered or quarantined; False if time was up.
@@ -132,19 +130,22 @@ class Shipper:
             if self._spool is None:
                 # A process that ended a moment ago is to be waited for as well.
                 self._adopt_at_ns = 0
-        self._wake.set()
+            self._alarm.hurry()
         try:
             return self._clock.wait(done, timeout_ms * _MILLISECOND_NS)
         finally:
             with self._lock:
                 self._flushes.remove(done)
                 self._outage.is_hurried = bool(self._flushes)
+                if not self._flushes:
+                    self._alarm.relax()
 
     def when_delivered(self, sequence: int) -> Future[bool]:
         """Return a future: True when the own record is delivered, False if it is quarantined.
 
         Called with rising sequence numbers.
         """
+        self._alarm.hurry(is_for_good=True)
         stream = self._own_stream()
         return self._deliveries.wait_for(
             sequence, lambda: 0 if stream is None else stream.cursor.sequence_next
@@ -153,7 +154,7 @@ class Shipper:
     def stop(self, timeout_ms: int) -> bool:
         """End the thread, save the cursors, give adopted streams back; False if time was up."""
         self._is_stopping = True
-        self._wake.set()
+        self._alarm.hurry()
         if self._thread is not None:
             self._thread.join(timeout_ms / 1000)
             if self._thread.is_alive():
@@ -184,8 +185,7 @@ class Shipper:
         pause_ns = self._keep_house(now_ns)
         if now_ns < self._outage.retry_at_ns:
             return min(pause_ns, self._outage.retry_at_ns - now_ns)
-        with self._lock:
-            flushes = list(self._flushes)
+        flushes = self._flushes[:]  # in one step
         for stream in self._sources():
             records = self._take(stream)
             if records:
@@ -198,14 +198,14 @@ class Shipper:
 
     def _run(self) -> None:
         while not self._is_stopping:
-            self._wake.clear()
+            self._alarm.clear()
             try:
                 pause_ns = self.step()
             except Exception as unexpected:  # noqa: BLE001 - the thread must outlive our mistakes
                 self._outage.fail("fault", f"a fault of kaizen-otel: {unexpected!r}")
                 pause_ns = _SECOND_NS
-            if pause_ns > 0 and not self._is_stopping:
-                self._clock.wait(self._wake, pause_ns)
+            if not self._is_stopping:
+                self._alarm.wait(pause_ns)
 
     def _own_stream(self) -> Stream | None:
         return None if self._spool is None else self._spool.stream
@@ -248,6 +248,7 @@ class Shipper:
             case Delivered(rejected_count=0, is_reconnected=is_reconnected):
                 if is_reconnected:
                     self._disconnect()
+                self._alarm.note_sent(has_more=len(records) >= self._count_max)
                 self._advance(stream, records)
                 self._refusals.note_taken()
                 self._confirm_at_ns = self._clock.monotonic_ns() + CONFIRM_NS
