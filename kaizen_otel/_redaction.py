@@ -100,6 +100,12 @@ class Redactor:
                 redacted[key] = value
         return redacted
 
+    def redact_value(self, key: str, value: object) -> object:
+        """Return one attribute's value without secrets; the very same object if it is clean."""
+        if isinstance(value, (str, bytes, bytearray, list, tuple, dict)):
+            return self._redact_value(key, cast("object", value), _DEPTH_MAX, [_NODES_MAX])
+        return value
+
     def _redact_value(
         self, key: object, value: object, depth: int, nodes_left: list[int]
     ) -> object:

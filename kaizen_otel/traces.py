@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
 from kaizen_otel import semconv
 from kaizen_otel._otlp import common
-from kaizen_otel._otlp.traces import encode_span
+from kaizen_otel._otlp.traces import SPAN_ATTRIBUTES, encode_plain_span, encode_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +37,7 @@ _EMPTY: Final[Mapping[str, object]] = {}
 class SpanSettings:
     """What all spans of one resource share: where they go, their limits, their clock."""
 
-    __slots__ = ("limits", "redactor", "sink", "time_ns")
+    __slots__ = ("attribute_count", "field", "is_cutting", "limits", "redactor", "sink", "time_ns")
 
     def __init__(
         self,
@@ -52,46 +52,40 @@ class SpanSettings:
         self.limits = limits
         self.redactor = redactor
         self.time_ns = time_ns
+        self.attribute_count = limits.attribute_count
+        self.is_cutting = limits.attribute_length is not None
+        self.field = common.AttributeField(SPAN_ATTRIBUTES, redactor.redact_value)
 
 
 class Span(trace.Span):
     """One unit of work.  All methods are safe after ``end`` and then do nothing."""
 
-    __slots__ = (
-        "_attributes",
-        "_context",
-        "_dropped",
-        "_ended",
-        "_events",
-        "_links",
-        "_settings",
-        "_status",
-        "end_ns",
-        "flags",
-        "kind",
-        "name",
-        "parent_remote",
-        "parent_span_id",
-        "span_id",
-        "start_ns",
-        "trace_id",
-        "trace_state",
-    )
+    # What most spans never have is a default of the class: not set, it costs nothing.
+    _events: list[tuple[int, str, Mapping[str, object]]] | None = None
+    _links: list[tuple[SpanContext, Mapping[str, object]]] | None = None
+    _status: tuple[int, str] = (0, "")
+    # Dropped for the limits: attributes, events, links.
+    _dropped: tuple[int, int, int] = (0, 0, 0)
+    _context: SpanContext | None = None
+    _ended = False
+    end_ns: int | None = None
+    parent_remote = False
+    trace_state: TraceState | None = None
 
     def __init__(
         self,
         name: str,
         settings: SpanSettings,
-        *,
         trace_id: bytes,
         span_id: bytes,
         parent_span_id: bytes = b"",
-        parent_remote: bool = False,
         kind: int = semconv.INTERNAL,
+        attributes: Mapping[str, object] = _EMPTY,
+        *,
+        parent_remote: bool = False,
         sampled: bool = True,
         trace_state: TraceState | None = None,
         start_ns: int | None = None,
-        attributes: Mapping[str, object] = _EMPTY,
         links: Sequence[tuple[SpanContext, Mapping[str, object]]] = (),
     ) -> None:
         self._settings = settings
@@ -99,32 +93,37 @@ class Span(trace.Span):
         self.trace_id = trace_id
         self.span_id = span_id
         self.parent_span_id = parent_span_id
-        self.parent_remote = parent_remote
         self.kind = kind
         self.flags = _SAMPLED if sampled else 0
-        self.trace_state = trace_state
-        self._attributes: dict[str, object] = {}
-        self._events: list[tuple[int, str, Mapping[str, object]]] = []
-        self._links = list(links[: settings.limits.link_count])
-        self._status: tuple[int, str] = (0, "")
-        # Dropped for the limits: attributes, events, links.
-        self._dropped = [0, 0, len(links) - len(self._links)]
-        self._context: SpanContext | None = None
-        self._ended = False
-        self.end_ns: int | None = None
+        if parent_remote:
+            self.parent_remote = True
+        if trace_state is not None:
+            self.trace_state = trace_state
+        if links:
+            self._links = list(links[: settings.limits.link_count])
+            self._dropped = (0, 0, len(links) - len(self._links))
         self.start_ns = settings.time_ns() if start_ns is None else start_ns
-        for key, value in attributes.items():
-            self._set(key, value)
+        self._attributes: dict[str, object]
+        if settings.is_cutting or len(attributes) > settings.attribute_count:
+            self._attributes = {}
+            for key, value in attributes.items():
+                self._set(key, value)
+        else:
+            self._attributes = dict(attributes)
 
     def _set(self, key: str, value: object) -> None:
         attributes = self._attributes
         limits = self._settings.limits
         if key not in attributes and len(attributes) >= limits.attribute_count:
-            self._dropped[0] += 1
+            self._drop(attributes=1)
             return
         if isinstance(value, str) and limits.attribute_length is not None:
             value = value[: limits.attribute_length]
         attributes[key] = value
+
+    def _drop(self, *, attributes: int = 0, events: int = 0, links: int = 0) -> None:
+        dropped = self._dropped
+        self._dropped = (dropped[0] + attributes, dropped[1] + events, dropped[2] + links)
 
     @property
     def attributes(self) -> Mapping[str, object]:
@@ -177,8 +176,10 @@ class Span(trace.Span):
         """Add an event at ``timestamp`` (ns since the epoch) or now."""
         if self._ended:
             return
+        if self._events is None:
+            self._events = []
         if len(self._events) >= self._settings.limits.event_count:
-            self._dropped[1] += 1
+            self._drop(events=1)
             return
         at_ns = self._settings.time_ns() if timestamp is None else timestamp
         self._events.append((at_ns, name, dict(attributes or _EMPTY)))
@@ -187,8 +188,10 @@ class Span(trace.Span):
         """Link another span."""
         if self._ended:
             return
+        if self._links is None:
+            self._links = []
         if len(self._links) >= self._settings.limits.link_count:
-            self._dropped[2] += 1
+            self._drop(links=1)
             return
         self._links.append((context, dict(attributes or _EMPTY)))
 
@@ -229,18 +232,37 @@ class Span(trace.Span):
         if self._ended:
             return
         self._ended = True
-        self.end_ns = self._settings.time_ns() if end_time is None else end_time
-        self.end_ns = max(self.end_ns, self.start_ns)
-        sink = self._settings.sink
-        if sink is not None and self.flags & _SAMPLED:
-            sink(self._encode())
+        settings, start_ns = self._settings, self.start_ns
+        end_ns = settings.time_ns() if end_time is None else end_time
+        if end_ns < start_ns:  # noqa: PLR1730 - a call of max costs a tenth of the rest
+            end_ns = start_ns
+        self.end_ns = end_ns
+        sink = settings.sink
+        if sink is None or not self.flags & _SAMPLED:
+            return
+        flags = self.flags
+        if self.parent_span_id:
+            flags |= _HAS_IS_REMOTE | (_IS_REMOTE if self.parent_remote else 0)
+        is_plain = not (
+            self._events or self._links or self._status[0] or self.trace_state
+        ) and self._dropped == (0, 0, 0)
+        if is_plain:
+            data = encode_plain_span(
+                self.trace_id,
+                self.span_id,
+                self.parent_span_id,
+                self.name,
+                self.kind,
+                (start_ns, end_ns),
+                self._attributes,
+                flags,
+                settings.field,
+            )
+        else:
+            data = self._encode(flags)
+        sink(data)
 
-    def _encode(self) -> bytes:
-        flags = self.flags | (
-            (_HAS_IS_REMOTE | (_IS_REMOTE if self.parent_remote else 0))
-            if self.parent_span_id
-            else 0
-        )
+    def _encode(self, flags: int) -> bytes:
         assert self.end_ns is not None
         redact = self._settings.redactor.redact_attributes
         return encode_span(
@@ -252,11 +274,11 @@ class Span(trace.Span):
             start_ns=self.start_ns,
             end_ns=self.end_ns,
             attributes=redact(self._attributes),
-            events=[(at_ns, name, redact(a)) for at_ns, name, a in self._events],
+            events=[(at_ns, name, redact(a)) for at_ns, name, a in self._events or ()],
             links=[
                 (c.trace_id.to_bytes(16, "big"), c.span_id.to_bytes(8, "big"),
                  c.trace_state.to_header(), redact(a))
-                for c, a in self._links
+                for c, a in self._links or ()
             ],
             status_code=self._status[0],
             status_message=self._status[1],
@@ -322,6 +344,8 @@ class Sampler:
                     f"OTEL_TRACES_SAMPLER_ARG={argument!r} is not a ratio from 0 to 1, 1.0 is used"
                 )
                 ratio = 1.0
+        # Everything is sampled, unless a parent says otherwise.
+        self.is_full = ratio == 1.0
         # TraceIdRatioBased compares the lower 64 bits, as the SDK's does, so both doors agree.
         self._bound = round(ratio * (1 << 64))
 
@@ -329,10 +353,13 @@ class Sampler:
         """Whether to record; ``parent`` is the parent's decision, or None for a root."""
         if self._parent_based and parent is not None:
             return parent
-        return int.from_bytes(trace_id[8:], "big") < self._bound
+        return self.is_full or int.from_bytes(trace_id[8:], "big") < self._bound
 
 
 def parent_of(context: Context | None = None) -> SpanContext | None:
     """The current span's identity if it is valid, of our spans and of anyone else's."""
-    current = trace.get_current_span(context).get_span_context()
+    span = trace.get_current_span(context)
+    if span is trace.INVALID_SPAN:
+        return None
+    current = span.get_span_context()
     return current if current.is_valid else None

@@ -124,6 +124,12 @@ class TracingManager:
         else:
             parent_context = parent_of() if parent is None else parent
             if parent_context is None:
+                if not (links or trace_id) and start_ns is None and backend.sampler.is_full:
+                    ids = backend.ids
+                    return Span(
+                        name, backend.settings, ids.trace_id(), ids.span_id(), b"", kind,
+                        attributes or {},
+                    )  # fmt: skip
                 trace_bytes, parent_bytes = trace_id or backend.ids.trace_id(), b""
                 sampled_parent, state, remote = None, None, False
             else:
@@ -134,15 +140,15 @@ class TracingManager:
         return Span(
             name,
             backend.settings,
-            trace_id=trace_bytes,
-            span_id=backend.ids.span_id(),
-            parent_span_id=parent_bytes,
+            trace_bytes,
+            backend.ids.span_id(),
+            parent_bytes,
+            kind,
+            attributes or {},
             parent_remote=remote,
-            kind=kind,
             sampled=backend.sampler.sampled(trace_bytes, parent=sampled_parent),
             trace_state=state or None,
             start_ns=start_ns,
-            attributes=attributes or {},
             links=links,
         )
 

@@ -112,28 +112,33 @@ class Buffer:
 
     def offer(self, signal: Signal, item: Item) -> bool:
         """Take one item, or count it as dropped and return False.  Never waits for room."""
-        size = len(item.data)
+        resource, scope, schema_url, data, count = item
+        size = len(data)
         cost = size + _ITEM_OVERHEAD
-        with self._ledger.lock:
-            self._ledger.offered(signal, item.count)
+        ledger = self._ledger
+        with ledger.lock:
+            ledger.offered(signal, count)
             queue = self._queues[signal]
             if self._refusal:
-                self._ledger.dropped(signal, self._refusal, item.count)
+                ledger.dropped(signal, self._refusal, count)
                 return False
-            if size + len(item.resource) + len(item.scope) + _envelope(item) > self._item_bytes_max:
-                self._ledger.dropped(signal, "too_large", item.count)
+            envelope = len(resource) + len(scope) + len(schema_url) + _GROUP_ENVELOPE
+            if size + envelope > self._item_bytes_max:
+                ledger.dropped(signal, "too_large", count)
                 return False
             if self._bytes_used + cost > self._bytes_max:
-                self._ledger.dropped(signal, "buffer_full", item.count)
+                ledger.dropped(signal, "buffer_full", count)
                 return False
-            queue.waiting.append(item)
+            waiting = queue.waiting
+            waiting.append(item)
             self._bytes_used += cost
-            queue.waiting_bytes += size
-            queue.waiting_count += item.count
+            waiting_bytes = queue.waiting_bytes = queue.waiting_bytes + size
+            queue.waiting_count += count
             queue.accepted += 1
-            length, waiting_bytes = len(queue.waiting), queue.waiting_bytes
-        if length in {1, self._count_ready} or (
-            waiting_bytes >= self._bytes_ready > waiting_bytes - size
+            length = len(waiting)
+        if (
+            length in (1, self._count_ready)
+            or waiting_bytes >= self._bytes_ready > waiting_bytes - size
         ):
             self._on_ready(signal)
         return True

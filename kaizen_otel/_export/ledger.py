@@ -99,10 +99,9 @@ class Ledger:
         self._buffered.append(buffered)
 
     def offered(self, signal: Signal, count: int) -> None:
-        """Count items that came in."""
-        with self.lock:
-            self._counts[signal].offered += count
-            self._version += 1
+        """Count items that came in, for a caller that holds the lock."""
+        self._counts[signal].offered += count
+        self._version += 1
 
     def delivered(self, signal: Signal, count: int) -> None:
         """Count items that the server took."""

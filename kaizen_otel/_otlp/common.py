@@ -25,7 +25,7 @@ from kaizen_otel._otlp.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 EMPTY: Final[Mapping[str, object]] = MappingProxyType({})
 
@@ -64,14 +64,35 @@ class TextCache(dict[str, bytes]):
 
 
 class AttributeField:
-    """One repeated KeyValue field of a message: its tag, and its recent string attributes."""
+    """One repeated KeyValue field of a message: its tag, and its recent string attributes.
 
-    __slots__ = ("prefix", "strings")
+    With ``redact`` the value of every attribute that may hold a secret goes through it first;
+    what came back unchanged is not asked about again while it is remembered.
+    """
 
-    def __init__(self, field: int) -> None:
+    __slots__ = ("_redact", "prefix", "strings")
+
+    def __init__(self, field: int, redact: Callable[[str, object], object] | None = None) -> None:
         """Encode attributes for the field with this number."""
         self.prefix = tag(field, LENGTH)
         self.strings: dict[tuple[str, str], bytes] = {}
+        self._redact = redact
+
+    def encode(self, key: object, value: object) -> bytes:
+        """Encode one attribute of any kind, and remember it if it is short and a string."""
+        name = key if type(key) is str else safe_text(key)
+        shown = value if self._redact is None else self._redact(name, value)
+        encoded = delimited(self.prefix, _key_value(name, shown))
+        if (
+            type(value) is str
+            and shown is value
+            and len(name) <= _CACHE_TEXT_MAX
+            and len(value) <= _CACHE_TEXT_MAX
+        ):
+            if len(self.strings) >= _CACHE_ENTRIES_MAX:
+                self.strings.clear()
+            self.strings[name, value] = encoded
+        return encoded
 
 
 _KEYS: Final = TextCache(1)
@@ -85,32 +106,25 @@ def extend_attributes(
 ) -> None:
     """Append every attribute, as a KeyValue with the field's tag, to ``parts``.
 
-    The hot loop of the encoder.
+    The hot loop of the encoder.  A number is never a secret, so only other values are asked about.
     """
     prefix, strings, keys, append = field.prefix, field.strings, _KEYS, parts.append
     for key, value in attributes.items():
-        if type(key) is not str:
-            append(delimited(prefix, _key_value(safe_text(key), value)))
-        elif type(value) is str:
-            append(strings.get((key, value)) or _string_attribute(field, key, value))
+        if type(value) is str:
+            append(strings.get((key, value)) or field.encode(key, value))
+        elif type(key) is not str:
+            append(field.encode(key, value))
         elif type(value) is int and 0 <= value <= INT64_MAX:
             number = VARINTS[value] if value < _SMALL else varint(value)
             body = keys[key] + _INT_HEADS[len(number)] + number
-            append(prefix + varint(len(body)) + body)
+            size = len(body)
+            append(prefix + (VARINTS[size] if size < _SMALL else varint(size)) + body)
         elif type(value) is float:
             body = keys[key] + b"\x12\x09\x21" + pack_double(value)
-            append(prefix + varint(len(body)) + body)
+            size = len(body)
+            append(prefix + (VARINTS[size] if size < _SMALL else varint(size)) + body)
         else:
-            append(delimited(prefix, _key_value(key, value)))
-
-
-def _string_attribute(field: AttributeField, key: str, value: str) -> bytes:
-    encoded = delimited(field.prefix, _key_value(key, value))
-    if len(key) <= _CACHE_TEXT_MAX and len(value) <= _CACHE_TEXT_MAX:
-        if len(field.strings) >= _CACHE_ENTRIES_MAX:
-            field.strings.clear()
-        field.strings[key, value] = encoded
-    return encoded
+            append(field.encode(key, value))
 
 
 def _key_value(key: str, value: object) -> bytes:

@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 from kaizen_otel._otlp.common import EMPTY, AttributeField, TextCache, extend_attributes
-from kaizen_otel._otlp.wire import delimited, fixed32, fixed64, utf8, varint
+from kaizen_otel._otlp.wire import VARINTS, delimited, fixed32, fixed64, utf8, varint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +18,8 @@ _pack_times = struct.Struct("<cQcQ").pack
 
 _NAMES: Final = TextCache(5)
 _EVENT_NAMES: Final = TextCache(2)
-_SPAN_ATTRIBUTES: Final = AttributeField(9)
+SPAN_ATTRIBUTES: Final = 9  # trace.proto, Span.attributes
+_SPAN_ATTRIBUTES: Final = AttributeField(SPAN_ATTRIBUTES)
 _EVENT_ATTRIBUTES: Final = AttributeField(3)
 _LINK_ATTRIBUTES: Final = AttributeField(4)
 
@@ -77,6 +78,37 @@ def encode_span(
         append(_encode_dropped(dropped_attributes_count, dropped_events_count, dropped_links_count))
     if flags:
         append(_FLAGS.get(flags) or b"\x85\x01" + fixed32(flags))
+    return b"".join(parts)
+
+
+def encode_plain_span(
+    trace_id: bytes,
+    span_id: bytes,
+    parent_span_id: bytes,
+    name: str,
+    kind: int,
+    times: tuple[int, int],
+    attributes: Mapping[str, object],
+    flags: int,
+    field: AttributeField,
+) -> bytes:
+    """Encode a span that has no events, links, status, trace state or dropped items.
+
+    Most spans are like that, and half of ``encode_span`` is asking.  ``times`` are start and end,
+    ``field`` is one for field number 9.  Benchmark: ``benchmarks/spans.py``.
+    """
+    parts = [
+        b"\x0a\x10",
+        trace_id,
+        b"\x12\x08",
+        span_id,
+        b"\x22\x08" + parent_span_id if parent_span_id else b"",
+        _NAMES[name],
+        b"\x30" + VARINTS[kind],
+        _encode_times(*times),
+    ]
+    extend_attributes(parts, field, attributes)
+    parts.append(_FLAGS.get(flags) or b"\x85\x01" + fixed32(flags))
     return b"".join(parts)
 
 
