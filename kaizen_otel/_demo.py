@@ -24,6 +24,7 @@ from kaizen_otel._render import (
     render_metrics,
     render_trees,
 )
+from kaizen_otel.audit.record import OWN_EVENTS
 from kaizen_otel.errors import SetupError
 from kaizen_otel.semconv import SERVICE_INSTANCE_ID
 
@@ -31,9 +32,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from kaizen_otel._render import Json
+    from kaizen_otel.audit import AuditStatus
 
 _FLUSH_S: Final = 15.0
 _ARRIVAL_S: Final = 60.0
+
+
+_TRAILS_OWN: Final = "kaizen.audit."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +130,7 @@ def observe_agent(
         instance_id=instance_id,
         answer=text,
         ledger=ledger.line(),
-        audit=f"{trail.delivered} of {trail.emitted} audit records delivered" if trail else "",
+        audit=_audit_line(trail) if trail else "",
         seconds=seconds,
         delivered=delivered,
     )
@@ -144,6 +149,10 @@ def print_files(data: Path, instance_id: str, say: Callable[[str], object]) -> N
     metrics = mine(m for r in _requests(data / "metrics.jsonl") for m in iter_metrics(r))
     logs = mine(x for request in _requests(data / "logs.jsonl") for x in iter_logs(request))
     audit = read_trail(data / "audit" / "audit.jsonl", instance_id)
+    # What the trail says about itself would fill half of the page.
+    metrics = [(m, r) for m, r in metrics if not str(m.get("name")).startswith(_TRAILS_OWN)]
+    logs = [(x, r) for x, r in logs if x.get("eventName") not in OWN_EVENTS]
+    audit = [record for record in audit if record.get("eventName") not in OWN_EVENTS]
     for title, lines in (
         ("Trace", list(render_trees(build_trees(spans)))),
         ("Metrics", list(render_metrics(metrics))),
@@ -182,6 +191,12 @@ def print_ledger(run: DemoRun, say: Callable[[str], object]) -> None:
     say(f"Ledger: {run.ledger}; {run.audit}")
     if not run.delivered:
         raise SetupError("not everything arrived within the time: see the ledger line above")
+
+
+def _audit_line(trail: AuditStatus) -> str:
+    """What became of the records of the agent, of the trail's own about itself apart."""
+    delivered = max(0, trail.emitted - trail.refused - trail.undelivered)
+    return f"{delivered} of {trail.emitted} audit records delivered"
 
 
 def _in_order(records: Iterable[Json]) -> list[Json]:

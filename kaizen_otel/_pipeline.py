@@ -125,6 +125,8 @@ class Pipeline:
         self._audit_service = ""
         # What some agent of this process wants: the trail's own signals follow.
         self.wants_logs = self.wants_metrics = False
+        # What some agent of this process wants: the trail's own signals follow.
+        self.wants_logs = self.wants_metrics = False
         self._audit_meter: AuditMeter | None = None
         self._closed = False
         for text in config.warnings:
@@ -191,6 +193,12 @@ class Pipeline:
                 anchor=self._anchor,
             )
         return self._audit
+
+    def _anchor(self, data: bytes) -> None:
+        """Send a signed checkpoint of the audit trail through the logs as well."""
+        sink = self.service(self._audit_service).sink("logs") if self.wants_logs else None
+        if sink is not None:
+            sink(data)
 
     def _anchor(self, data: bytes) -> None:
         """Send a signed checkpoint of the audit trail through the logs as well."""

@@ -116,6 +116,8 @@ class ObservabilityManager:
         self.tracing: TracingManager | None = service.tracing if enable_tracing else None
         self.metrics: MetricsManager | None = service.metrics if enable_metrics else None
         self.logging: LoggingManager | None = service.logging if enable_logging else None
+        self._pipeline.wants_logs |= enable_logging
+        self._pipeline.wants_metrics |= enable_metrics
         self.audit: AuditTrailManager | None = None
         if enable_audit:
             try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kaizen_otel._otlp.decode import plain_attributes
 from kaizen_otel._otlp.json import read_lines
 from kaizen_otel._render import build_trees, iter_logs, iter_metrics, iter_spans
+from kaizen_otel.audit.record import OWN_EVENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from kaizen_otel._render import SpanNode
 
 Items = list[dict[str, Any]]
+
+
+def _without_own(records: Items) -> Items:
+    """Leave out what a stream of audit records says about itself."""
+    return [record for record in records if record.get("eventName") not in OWN_EVENTS]
 
 
 @dataclass(frozen=True)
@@ -31,10 +37,15 @@ class World:
         return self._items("metrics.jsonl", iter_metrics, instance)
 
     def logs(self, instance: str) -> Items:
-        return self._items("logs.jsonl", iter_logs, instance)
+        return _without_own(self._items("logs.jsonl", iter_logs, instance))
+
+    def anchors(self, instance: str) -> Items:
+        """What the audit trail says about itself, as it came through the logs."""
+        found = self._items("logs.jsonl", iter_logs, instance)
+        return [record for record in found if record.get("eventName") in OWN_EVENTS]
 
     def audit(self, instance: str) -> Items:
-        return self.trail("audit/audit.jsonl", instance)
+        return _without_own(self.trail("audit/audit.jsonl", instance))
 
     def trail(self, name: str, instance: str) -> Items:
         found = self._items(name, iter_logs, instance)
