@@ -127,7 +127,7 @@ class Anchors:
 
     def _line(self, record: bytes) -> bytes:
         """Return one OTLP/JSON request in one line, as the Collector's file exporter writes it."""
-        request = {
+        request: dict[str, object] = {
             "resourceLogs": [
                 {
                     "resource": decode_resource(self._resource()),
