@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,37 +19,63 @@ from kaizen_otel._cli.audit_common import (
     readable,
     spool_option,
     trail_option,
+    trust_path,
+    warn,
 )
 from kaizen_otel._edges import OsFilesystem, SystemClock, shared_ids
 from kaizen_otel._spool.store import open_or_explain
 from kaizen_otel._trail.flush import flush_spool
+from kaizen_otel._trail.heads_reconcile import HEADS_BYTES_MAX, read_heads, reconcile_heads
+from kaizen_otel._trail.keys import read_trust
 from kaizen_otel._trail.reconcile import reconcile as reconcile_spool
 from kaizen_otel._trail.streams import spool_status
 from kaizen_otel.config import Config
+
+if TYPE_CHECKING:
+    from kaizen_otel._trail.heads_reconcile import TrustedHeads
+    from kaizen_otel._trail.reconcile import Reconciliation
 
 
 @click.command()
 @spool_option
 @trail_option
 @json_option
-def reconcile(*, spool: str | None, trail: str | None, as_json: bool) -> int:
-    """Look up every record of the spool in the trail."""
+@click.option("--heads", metavar="FILE", help='Compare with what "audit heads --json" printed.')
+@click.option(
+    "--trust", metavar="FILE", help="Whose heads to believe; else KAIZEN_OTEL_TRUST_FILE."
+)
+@click.option("--mark", is_flag=True, help="Let agents remove sooner what is in the trail.")
+def reconcile(
+    *,
+    spool: str | None,
+    trail: str | None,
+    as_json: bool,
+    heads: str | None,
+    trust: str | None,
+    mark: bool,
+) -> int:
+    """Look up every record of the spool in the trail.
+
+    With --heads FILE (or - for standard input) the trail is not needed here: heads are made where
+    it is, for example: ssh collector kaizen-otel audit heads --json | kaizen-otel audit reconcile
+    --heads -
+    """
 
     def run() -> int:
-        root, _ = folders(spool, trail)
-        found = reconcile_spool(OsFilesystem(), root, needed(trail))
+        root, filesystem = folders(spool, None)[0], OsFilesystem()
+        if heads is None:
+            found = reconcile_spool(filesystem, root, needed(trail), is_marking=mark)
+        else:
+            trusted = _heads(heads, trust, filesystem)
+            found = reconcile_heads(filesystem, root, trusted, is_marking=mark)
         if as_json:
             click.echo(json.dumps({"clean": found.is_clean, **asdict(found)}))
-        else:
-            click.echo(
-                f"{found.spooled} records in the spool: {len(found.missing)} missing in the "
-                f"trail, {len(found.waiting)} not delivered yet; {found.in_trail} lines in the "
-                f"trail, {found.duplicates} of them again"
-            )
-            for spooled in found.missing[:SHOWN_MAX]:
-                click.echo(f"missing {spooled.record_id} ({spooled.stream_id} {spooled.sequence})")
-            for path, what in found.problems[:SHOWN_MAX]:
-                click.echo(f"{path}: {what}", err=True)
+            return CLEAN if found.is_clean else INCOMPLETE
+        click.echo(_sentence(found, is_trail=heads is None))
+        for spooled in found.missing[:SHOWN_MAX]:
+            click.echo(f"missing {spooled.record_id} ({spooled.stream_id} {spooled.sequence})")
+        for path, what in found.problems[:SHOWN_MAX]:
+            click.echo(f"{path}: {what}", err=True)
         return CLEAN if found.is_clean else INCOMPLETE
 
     return readable(run)
@@ -109,3 +137,26 @@ def flush(*, spool: str | None, as_json: bool, wait: bool, timeout: float) -> in
         return INCOMPLETE if found.waiting else CLEAN
 
     return readable(run)
+
+
+def _sentence(found: Reconciliation, *, is_trail: bool) -> str:
+    text = (
+        f"{found.spooled} records in the spool: {len(found.missing)} missing in the trail, "
+        f"{len(found.waiting)} not delivered yet"
+    )
+    if is_trail:
+        return f"{text}; {found.in_trail} lines in the trail, {found.duplicates} of them again"
+    return f"{text}, {found.in_trail} in it; {found.unknown} may be newer than the heads"
+
+
+def _heads(source: str, trust: str | None, filesystem: OsFilesystem) -> TrustedHeads:
+    path = trust_path(trust)
+    if path is None:
+        raise click.UsageError(
+            "whose heads are to be believed? Give --trust FILE or set KAIZEN_OTEL_TRUST_FILE"
+        )
+    trusted = read_trust(path, filesystem=filesystem, warn=warn)
+    if source == "-":
+        return read_heads(sys.stdin.buffer.read(HEADS_BYTES_MAX), trust=trusted, source="stdin")
+    data = filesystem.read(source, 0, HEADS_BYTES_MAX)
+    return read_heads(data, trust=trusted, source=source)

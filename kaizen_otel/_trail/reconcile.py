@@ -6,13 +6,14 @@ import posixpath
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kaizen_otel._spool.cursor import mark_reconciled
 from kaizen_otel._spool.files import QUARANTINE_NAME, segment_paths, stream_ids
 from kaizen_otel._trail.streams import read_cursor
 from kaizen_otel.audit import record as names
 from kaizen_otel.audit._stored import Report, read_segment, read_trail, records_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from kaizen_otel._edges import Filesystem
     from kaizen_otel.audit.query import StoredRecord
@@ -26,6 +27,7 @@ class Spooled:
     stream_id: str
     sequence: int
     is_delivered: bool
+    is_quarantined: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +36,13 @@ class Reconciliation:
 
     ``missing`` were delivered and are not in the trail; ``waiting`` are not delivered yet.
     ``duplicates`` counts lines beyond the first of a record: allowed, readers drop them.
+    ``unknown`` were delivered and may be newer than what the spool was compared with.
     """
 
     spooled: int
     in_trail: int
     duplicates: int
+    unknown: int = 0
     missing: list[Spooled] = field(default_factory=list[Spooled])
     waiting: list[Spooled] = field(default_factory=list[Spooled])
     problems: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
@@ -49,16 +53,20 @@ class Reconciliation:
         return not (self.missing or self.waiting or self.problems)
 
 
-def reconcile(filesystem: Filesystem, root: str, trail_directory: str) -> Reconciliation:
+def reconcile(
+    filesystem: Filesystem, root: str, trail_directory: str, *, is_marking: bool = False
+) -> Reconciliation:
     """Look up every record of a spool root in a trail folder.
 
-    Memory is that of the spooled records' ids; the trail is read through once.  Raises
+    Memory is that of the spooled records' ids; the trail is read through once.  With
+    ``is_marking`` each stream is noted as reconciled as far as it is in the trail.  Raises
     ``OSError`` if the spool or the trail cannot be read.
     """
     report = Report()
     # The spool first: what is delivered and retired meanwhile is found in the trail.
     left = {spooled.record_id: spooled for spooled in _spooled(filesystem, root, report)}
     count = len(left)
+    ends = _ends(left.values())
     in_trail = duplicates = 0
     found: set[str] = set()
     for record in read_trail(filesystem, trail_directory, report=report):
@@ -67,6 +75,10 @@ def reconcile(filesystem: Filesystem, root: str, trail_directory: str) -> Reconc
             found.add(record.record_id)
         elif record.record_id in found:
             duplicates += 1
+    if is_marking:
+        for stream_id, end in ends.items():
+            absent = [one.sequence for one in left.values() if one.stream_id == stream_id]
+            mark_reconciled(filesystem, posixpath.join(root, stream_id), min([*absent, end]))
     return Reconciliation(
         spooled=count,
         in_trail=in_trail,
@@ -75,6 +87,15 @@ def reconcile(filesystem: Filesystem, root: str, trail_directory: str) -> Reconc
         waiting=[spooled for spooled in left.values() if not spooled.is_delivered],
         problems=report.problems,
     )
+
+
+def _ends(spooled: Iterable[Spooled]) -> dict[str, int]:
+    """Return the number after the last one of each stream that is in no quarantine."""
+    ends: dict[str, int] = {}
+    for one in spooled:
+        if not one.is_quarantined:
+            ends[one.stream_id] = max(ends.get(one.stream_id, 0), one.sequence + 1)
+    return ends
 
 
 def _spooled(filesystem: Filesystem, root: str, report: Report) -> Iterator[Spooled]:
@@ -99,6 +120,7 @@ def _spooled(filesystem: Filesystem, root: str, report: Report) -> Iterator[Spoo
             stream_id=str(record.attributes.get(names.STREAM_ID, "")),
             sequence=_sequence(record),
             is_delivered=False,
+            is_quarantined=True,
         )
 
 
