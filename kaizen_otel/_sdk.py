@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from kaizen_otel._export import Delivered, Rejected
-from kaizen_otel._otlp.common import encode_resource, encode_scope
+from kaizen_otel._otlp.common import AttributeField, encode_resource, encode_scope
 from kaizen_otel._otlp.decode import decode_traces_request, plain_attributes
-from kaizen_otel._otlp.traces import encode_span
+from kaizen_otel._otlp.traces import SPAN_ATTRIBUTES, encode_plain_span, encode_span
 from kaizen_otel.errors import NotEnabledError, ProviderExistsError
 
 try:
@@ -38,13 +38,17 @@ if TYPE_CHECKING:
 
 _HAS_IS_REMOTE: Final = 0x100
 _IS_REMOTE: Final = 0x200
+_NONE_DROPPED: Final = (0, 0, 0)
+_KINDS: Final = {kind: kind.value + 1 for kind in SpanKind}  # the API counts from 0, OTLP from 1
+_UNREDACTED: Final = AttributeField(SPAN_ATTRIBUTES)
 
 
 class OtlpSpanProcessor(SpanProcessor):
     """Encodes each ended SDK span once and hands it on; no protobuf object is made.
 
-    ``offer`` takes resource, scope, schema URL and span, all encoded.  ``resource_of`` gives the
-    encoded Resource of the providers that are ours, which changes after a fork.
+    ``offer`` takes resource, scope, schema URL and span, all encoded.  ``own_resource`` gives the
+    encoded Resource of the providers that are ours, which changes after a fork.  ``redact`` takes
+    an attribute's name and value and returns the value without secrets.
     """
 
     def __init__(
@@ -53,7 +57,9 @@ class OtlpSpanProcessor(SpanProcessor):
         *,
         flush: Callable[[int], bool],
         own_resource: Callable[[], bytes] | None = None,
+        redact: Callable[[str, object], object] | None = None,
     ) -> None:
+        self._field = AttributeField(SPAN_ATTRIBUTES, redact)
         self._offer = offer
         self._flush = flush
         self._own_resource = own_resource
@@ -81,7 +87,12 @@ class OtlpSpanProcessor(SpanProcessor):
                 )
             scope_bytes = found
         schema_url = (scope.schema_url if scope else None) or ""
-        self._offer(self._resource(span.resource), scope_bytes, schema_url, encode_sdk_span(span))
+        self._offer(
+            self._resource(span.resource),
+            scope_bytes,
+            schema_url,
+            encode_sdk_span(span, self._field),
+        )
 
     def _resource(self, resource: Resource) -> bytes:
         if self._own_resource is not None:
@@ -104,40 +115,64 @@ class OtlpSpanProcessor(SpanProcessor):
         return self._flush(timeout_millis)
 
 
-def encode_sdk_span(span: ReadableSpan) -> bytes:
-    """One SDK span as an encoded Span message."""
-    context, parent = span.context, span.parent
+def encode_sdk_span(span: ReadableSpan, field: AttributeField = _UNREDACTED) -> bytes:
+    """One SDK span as an encoded Span message; ``field`` redacts its attributes, if it is to."""
+    context, parent, status = span.context, span.parent, span.status
     assert context is not None
     flags = int(context.trace_flags)
+    parent_span_id = b""
     if parent is not None:
         flags |= _HAS_IS_REMOTE | (_IS_REMOTE if parent.is_remote else 0)
+        parent_span_id = parent.span_id.to_bytes(8, "big")
+    trace_id, span_id = context.trace_id.to_bytes(16, "big"), context.span_id.to_bytes(8, "big")
+    attributes = _attributes_of(span)
+    events, links = span.events, span.links
+    dropped = span.dropped_attributes, span.dropped_events, span.dropped_links
+    code, state = status.status_code, context.trace_state
+    kind = _KINDS[span.kind]
+    if not (events or links or state) and code is StatusCode.UNSET and dropped == _NONE_DROPPED:
+        times = (span.start_time or 0, span.end_time or 0)
+        return encode_plain_span(
+            trace_id, span_id, parent_span_id, span.name, kind, times, attributes, flags, field
+        )
+    redact = field.redacted
     return encode_span(
-        trace_id=context.trace_id.to_bytes(16, "big"),
-        span_id=context.span_id.to_bytes(8, "big"),
-        parent_span_id=parent.span_id.to_bytes(8, "big") if parent else b"",
+        trace_id=trace_id,
+        span_id=span_id,
+        parent_span_id=parent_span_id,
         name=span.name,
-        kind=span.kind.value + 1,  # the API counts from 0, the wire from 1
+        kind=kind,
         start_ns=span.start_time or 0,
         end_ns=span.end_time or 0,
-        attributes=dict(span.attributes or {}),
-        events=[(e.timestamp, e.name, dict(e.attributes or {})) for e in span.events],
+        attributes=redact(attributes),
+        events=[(e.timestamp, e.name, redact(dict(e.attributes or {}))) for e in events],
         links=[
             (
                 link.context.trace_id.to_bytes(16, "big"),
                 link.context.span_id.to_bytes(8, "big"),
                 link.context.trace_state.to_header(),
-                dict(link.attributes or {}),
+                redact(dict(link.attributes or {})),
             )
-            for link in span.links
+            for link in links
         ],
-        status_code=span.status.status_code.value,
-        status_message=span.status.description or "",
+        status_code=code.value,
+        status_message=str(redact({"status": status.description})["status"] or ""),
         flags=flags,
-        trace_state=context.trace_state.to_header(),
-        dropped_attributes_count=span.dropped_attributes,
-        dropped_events_count=span.dropped_events,
-        dropped_links_count=span.dropped_links,
+        trace_state=state.to_header(),
+        dropped_attributes_count=dropped[0],
+        dropped_events_count=dropped[1],
+        dropped_links_count=dropped[2],
     )
+
+
+def _attributes_of(span: ReadableSpan) -> Mapping[str, object]:
+    """Return a span's attributes.
+
+    What the SDK shows is a copy that locks for every item; the dictionary inside, if it is there,
+    belongs to a span that has ended and does not change any more.
+    """
+    inner: object = getattr(getattr(span, "_attributes", None), "_dict", None)
+    return cast("Mapping[str, object]", inner) if inner is not None else dict(span.attributes or {})
 
 
 def make_tracer_provider(

@@ -78,6 +78,13 @@ class AttributeField:
         self.strings: dict[tuple[str, str], bytes] = {}
         self._redact = redact
 
+    def redacted(self, attributes: Mapping[str, object]) -> Mapping[str, object]:
+        """Return attributes as they are encoded here, for another message of the same item."""
+        redact = self._redact
+        if redact is None:
+            return attributes
+        return {key: redact(safe_text(key), value) for key, value in attributes.items()}
+
     def encode(self, key: object, value: object) -> bytes:
         """Encode one attribute of any kind, and remember it if it is short and a string."""
         name = key if type(key) is str else safe_text(key)
