@@ -16,7 +16,7 @@ RUNNER = Path(__file__).with_name("run_document.py")
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PYTHON_BLOCK = re.compile(r"^```(?:\{code-block\} )?python", re.MULTILINE)
 COMMAND = re.compile(r"(?:\$ |`|^)kaizen-otel((?: [a-z][a-z-]*)+)", re.MULTILINE)
-TARGET = re.compile(r"(?:\$ |`|^)(?:[A-Z]+=\S+ )*make ([a-z]+)", re.MULTILINE)
+TARGET = re.compile(r"(?:\$ |`|^)(?:[A-Z]+=\S+ )*make ([a-z-]+)", re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 
 
