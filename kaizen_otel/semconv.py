@@ -75,8 +75,8 @@ EVENT_MEMORY_WRITE: Final = "kaizen.memory.write"
 EVENT_CHECKPOINT_SAVE: Final = "kaizen.checkpoint.save"
 EVENT_INTERRUPT: Final = "kaizen.interrupt"
 
-# Words with at most five digits behind each: no number of a card, and no token.
-_CODE: Final = re.compile(r"[A-Za-z_]+[0-9]{0,5}(?:[.:-][A-Za-z_]*[0-9]{0,5}|_[0-9]{1,5})*")
+# Words with one short number in each (OAuth2Error): no number of a card, and no token.
+_CODE: Final = re.compile(r"[A-Za-z_]+[0-9]{0,5}[A-Za-z_]*(?:[.:-][A-Za-z_]*[0-9]{0,5}[A-Za-z_]*)*")
 _CODE_LENGTH_MAX: Final = 80
 
 SpanKind = Literal[1, 2, 3, 4, 5]

@@ -31,8 +31,10 @@ _INT64: Final = range(-(2**63), 2**63)
 # A larger number of a caller's may be one of a card, an account or a telephone.
 _CALLERS_NUMBER_MAX: Final = 10**11
 _CODE: Final = re.compile(r"[A-Za-z0-9_.:/+=<>-]{1,256}", re.ASCII)
-# Words with at most three digits behind each: neither a number nor a token.
-_ACTION: Final = re.compile(r"[A-Za-z]+[0-9]{0,3}(?:[_.:/-][A-Za-z]*[0-9]{0,3})*", re.ASCII)
+# Words with one short number in each (OAuth2Login): neither a number nor a token.
+_ACTION: Final = re.compile(
+    r"[A-Za-z]+[0-9]{0,3}[A-Za-z]*(?:[_.:/-][A-Za-z]*[0-9]{0,3}[A-Za-z]*)*", re.ASCII
+)
 _ACTION_CHARACTERS_MAX: Final = 96
 _DIGITS: Final = re.compile(r"(?:[0-9][_.:/+=-]*){11,}")
 # Names that callers give: words and perhaps a number, nothing that could be a token.

@@ -106,7 +106,8 @@ def test_an_exceptions_message_is_content_and_its_type_is_not() -> None:
     ("error", "expected"),
     [
         ("tool_error", "tool_error"), ("openai.RateLimitError", "openai.RateLimitError"),
-        ("E11000", "E11000"), ("http_429", "http_429"), ("timeout-5", "timeout-5"),
+        ("OAuth2Error", "OAuth2Error"), ("E11000", "E11000"), ("http_429", "http_429"),
+        ("timeout-5", "timeout-5"),
         ("no customer Maria", "_OTHER"), ("sk-live-vl3KWEA66UO3Kq7abc", "_OTHER"),
         ("4299001734123456", "_OTHER"), ("x" * 81, "_OTHER"), ("", "_OTHER"),
         ("a1b2c3d4e5f6", "_OTHER"), ("_" * 60 + "!", "_OTHER"),
