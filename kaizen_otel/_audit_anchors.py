@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _WAITING_MAX: Final = 4096
 _RETRY_NS: Final = 5 * 10**9
 _NEVER_NS: Final = 3600 * 10**9
+_LAST_S: Final = 1.0
 _WARN_INTERVAL_NS: Final = 60 * 10**9
 
 
@@ -86,8 +87,9 @@ class Anchors:
         now_ns = self._clock.monotonic_ns()
         if not is_last and now_ns < self._retry_at_ns:
             return self._retry_at_ns - now_ns
-        if not self._lock.acquire(blocking=False):
-            return _RETRY_NS  # another thread writes, or hangs
+        # At the end for whoever is writing; not for ever, since a file elsewhere may hang.
+        if not self._lock.acquire(timeout=_LAST_S if is_last else 0):
+            return _RETRY_NS
         try:
             self._write_all(self._path)
         except (OSError, ValueError) as error:
