@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from kaizen_otel._export import Delivered, Rejected, Retryable
 from kaizen_otel._export.answers import Answer, Place, classify
+from kaizen_otel._export.proxy import ProxyError, open_tunnel, proxy_for
 from kaizen_otel._export.stream import DeadlineStream, connect, timeout_s
 from kaizen_otel.errors import ConfigError
 
@@ -63,6 +64,7 @@ class HttpTransport:
             )
         self._host = host
         self._port = port or (443 if parts.scheme == "https" else 80)
+        self._proxy = proxy_for(parts.scheme, host)
         self._path = quote(parts.path or "/", safe=_PATH_SAFE) + (
             f"?{quote(parts.query, safe=_PATH_SAFE)}" if parts.query else ""
         )
@@ -73,6 +75,10 @@ class HttpTransport:
         self._is_gzip = endpoint.compression == "gzip"
         self._tls = _tls_context(endpoint) if parts.scheme == "https" else None
         self._headers = _headers(endpoint, netloc)
+        if self._proxy is not None and self._tls is None:
+            self._path = origin + self._path
+            if self._proxy.authorization:
+                self._headers.append(("proxy-authorization", self._proxy.authorization))
         self._connection: http.client.HTTPConnection | None = None
         self._stream: DeadlineStream | None = None
         self._process_id = os.getpid()
@@ -149,7 +155,7 @@ class HttpTransport:
         connection, stream = self._connection, self._stream
         if connection is not None and connection.sock is not None and stream is not None:
             return connection, stream
-        raw = connect(self._host, self._port, clock=self._clock, deadline_ns=deadline_ns)
+        raw = self._connect(deadline_ns)
         if self._tls is not None:
             try:
                 raw = self._tls.wrap_socket(
@@ -166,6 +172,27 @@ class HttpTransport:
         connection.sock = stream
         self._connection, self._stream = connection, stream
         return connection, stream
+
+    def _connect(self, deadline_ns: int) -> socket.socket:
+        """Connect to the server, or to the proxy and, for TLS, through it."""
+        proxy, clock = self._proxy, self._clock
+        if proxy is None:
+            return connect(self._host, self._port, clock=clock, deadline_ns=deadline_ns)
+        try:
+            raw = connect(proxy.host, proxy.port, clock=clock, deadline_ns=deadline_ns)
+        except OSError as error:
+            raise ProxyError(f"{proxy.place} cannot be reached ({error})") from error
+        if self._tls is None:
+            return raw
+        stream = DeadlineStream(raw, clock=clock)
+        stream.deadline_ns = deadline_ns
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        try:
+            open_tunnel(stream, proxy, f"{host}:{self._port}")
+        except BaseException:
+            raw.close()
+            raise
+        return raw
 
     def _exchange(self, connection: http.client.HTTPConnection, body: bytes) -> Answer:
         connection.putrequest("POST", self._path, skip_host=True, skip_accept_encoding=True)
@@ -237,6 +264,8 @@ def _tls_context(endpoint: EndpointConfig) -> ssl.SSLContext:
 
 def _connect_failure(place: Place, error: OSError) -> Outcome:
     """Say why there is no connection.  Not a byte of the request was sent."""
+    if isinstance(error, ProxyError):
+        return Retryable(reason="unreachable", message=str(error))
     if isinstance(error, ssl.SSLCertVerificationError):
         return Retryable(
             reason="tls",
