@@ -30,6 +30,8 @@ from tests.campaigns.kit import (
     finish,
     ids_in_spool,
     ids_in_trail,
+    judge_spool,
+    judge_trail,
     new_directory,
     say,
     scale_arguments,
@@ -39,6 +41,8 @@ from tests.campaigns.saboteurs import FILESYSTEMS
 if TYPE_CHECKING:
     from pathlib import Path
 
+_VERIFIED_EACH = 10
+_LONGEST_S = 8.0
 NOBODY = "http://127.0.0.1:9"
 
 
@@ -65,14 +69,17 @@ def kill_agents(
                     "segment_bytes": chance.choice([None, 100_000]),
                     "sabotage": sabotage,
                 },
-                kill_after_s=chance.uniform(0.05, longest_s),
+                # When there were kills enough, only records are wanted.
+                kill_after_s=chance.uniform(0.05, longest_s if number <= kills else _LONGEST_S),
             )
             tally.count("kills")
             tally.count("acknowledged", len(said))
             missing = set(said) - ids_in_spool(directory)
             tally.lose(len(missing), f"kill {number}")
+            if number % _VERIFIED_EACH == 1:
+                judge_spool(tally, directory, f"kill {number}")
             shutil.rmtree(directory)
-            tally.progress(number, kills)
+            tally.progress(number, max(number, kills))
             if sabotage and tally.lost:
                 break
     return tally
@@ -155,6 +162,7 @@ def kill_collector(*, kills: int, seed: int = 5, sabotage: str = "") -> Tally:
         tally.count("in trail", len(set(found)))
         tally.count("duplicates", len(found) - len(set(found)))
         tally.lose(len(acknowledged - set(found)), "acknowledged and not in the trail")
+        judge_trail(tally, place.trail, "the trail")
     finally:
         place.collector.kill()
         shutil.rmtree(place.root)

@@ -95,9 +95,9 @@ class Agent:
 
 
 def misbehave(
-    *, rounds: int, records: int, seed: int = 5, sabotage: str = "", only: str = ""
+    *, rounds: int, records: int, seed: int = 5, sabotage: str = "", only: str = "", bad: int = 4
 ) -> Tally:
-    """Each behaviour on its own, then all of them mixed, with records coming all the time."""
+    """Each behaviour on its own (``bad`` times), then all mixed, with records coming all the time."""
     tally = Tally(f"a receiver that misbehaves{sabotage and ', ' + sabotage}")
     chance = random.Random(seed)
     plans: list[tuple[str, ...]] = [(one,) for one in BEHAVIOURS] if not only else [(only,)]
@@ -105,7 +105,7 @@ def misbehave(
         plans += [BEHAVIOURS] * rounds
     for number, plan in enumerate(plans, 1):
         with Receiver() as receiver:
-            steps = iter(range(4 if len(plan) == 1 else 30))
+            steps = iter(range(bad if len(plan) == 1 else 30))
 
             def choose(plan: tuple[str, ...] = plan, steps: Iterator[int] = steps) -> str:
                 is_bad = chance.random() < 0.7 and next(steps, None) is not None

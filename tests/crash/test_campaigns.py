@@ -25,7 +25,7 @@ def _loses_nothing(run: Callable[[], Tally]) -> Tally:
 
 
 def test_no_acknowledged_record_of_50_000_is_lost_by_sigkill() -> None:
-    tally = _loses_nothing(lambda: kills.kill_agents(kills=8, records=_RECORDS, longest_s=2.5))
+    tally = _loses_nothing(lambda: kills.kill_agents(kills=12, records=_RECORDS))
     assert tally.counts["acknowledged"] >= _RECORDS
 
 
@@ -49,6 +49,11 @@ def test_no_acknowledged_record_is_lost_when_fdatasync_itself_fails() -> None:
 
 def test_a_file_system_that_fills_loses_nothing_and_the_refused_are_declared() -> None:
     assert _loses_nothing(lambda: disk.fill(rounds=1)).counts["gap records"]
+
+
+def test_a_receiver_that_misbehaves_in_every_way_has_every_record_in_the_end() -> None:
+    tally = _loses_nothing(lambda: network.misbehave(rounds=0, records=16, bad=2))
+    assert tally.counts["acknowledged"]
 
 
 def test_a_receiver_that_loses_its_memory_gets_the_records_again() -> None:
