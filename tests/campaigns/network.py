@@ -97,7 +97,7 @@ class Agent:
 def misbehave(
     *, rounds: int, records: int, seed: int = 5, sabotage: str = "", only: str = "", bad: int = 4
 ) -> Tally:
-    """Each behaviour on its own (``bad`` times), then all mixed, with records coming all the time."""
+    """Each behaviour on its own (``bad`` times), then all mixed, while records come."""
     tally = Tally(f"a receiver that misbehaves{sabotage and ', ' + sabotage}")
     chance = random.Random(seed)
     plans: list[tuple[str, ...]] = [(one,) for one in BEHAVIOURS] if not only else [(only,)]
