@@ -153,13 +153,14 @@ def master_key(
     keys_directory: str | None,
     filesystem: Filesystem,
     clock: Clock,
+    may_make: bool = True,
 ) -> bytes:
     """Return the key under which subjects' keys are wrapped, 32 bytes.
 
     ``setting`` is the path of a file, or the key itself in base64; without it the key lies in
-    ``subjects.key`` of the spool root ``directory`` and is made once.  Raises ``ConfigError`` if
-    it is no such key or lies beside what it protects (``keys_directory``), ``OSError`` if it
-    cannot be read or made durable.
+    ``subjects.key`` of the spool root ``directory`` and is made once, if ``may_make``.  Raises
+    ``ConfigError`` if it is no such key or lies beside what it protects (``keys_directory``),
+    ``OSError`` if it cannot be read or made durable.
     """
     key = None if setting is None else _decoded(setting.encode())
     if key is not None:
@@ -173,7 +174,7 @@ def master_key(
                 "protects: set KAIZEN_OTEL_SUBJECT_MASTER_KEY or KAIZEN_OTEL_SUBJECT_KEYS to "
                 "another directory"
             )
-    if setting is None:
+    if setting is None and may_make:
         made = read_or_make_secret(_MASTER_KEY, directory, filesystem=filesystem, clock=clock)
         # Another process may have made it a moment ago and not have synced its name yet.
         filesystem.sync_directory(directory)

@@ -17,6 +17,8 @@ from kaizen_otel.audit.subjects import (
     UNAVAILABLE,
     SubjectKey,
     SubjectPseudonyms,
+    master_id,
+    master_of_stored,
     name_of,
     names_key,
     subject_of_stored,
@@ -165,6 +167,8 @@ class Subjects:
         """
         name = self._name(user)
         stored = self._keys.load(name)
+        if stored is None:
+            self._check_master()
         subject = "" if stored is None else subject_of_stored(stored)
         if subject:
             # Else nobody could name the subject after a crash between removal and record.
@@ -178,6 +182,18 @@ class Subjects:
             kept = [self._keys.load(n) for n in names if not n.endswith(_ERASING)]
             waiting -= {subject_of_stored(data) for data in kept if data is not None}
         return sorted(waiting)
+
+    def _check_master(self) -> None:
+        """Raise if no key here is wrapped under our master key: then nobody would be found."""
+        ours = master_id(self._secrets()[0])
+        stored = (self._keys.load(n) for n in self._keys.names() if not n.endswith(_ERASING))
+        wrapped_by = {master_of_stored(data) for data in stored if data is not None}
+        if wrapped_by and ours not in wrapped_by:
+            raise SubjectKeyError(
+                f"no key of a subject here is wrapped under the master key {ours}, so nobody can "
+                "be found and nothing was erased: set KAIZEN_OTEL_SUBJECT_MASTER_KEY, or "
+                "KAIZEN_OTEL_SPOOL_DIR, to those of the agents"
+            )
 
     def recorded(self, subject: str) -> None:
         """Note that the record of an erasure is durable; raises what the store raises."""
@@ -239,11 +255,13 @@ def open_subjects(
     filesystem: Filesystem,
     clock: Clock,
     warn: Callable[[str], None],
+    may_make: bool = True,
 ) -> Subjects | None:
     """Return the subjects of a process, or None if they are off; opens nothing before the first.
 
     ``keys`` is a store of the caller's, instead of the directory that ``config`` names;
-    ``directory`` is the spool root.
+    ``directory`` is the spool root.  Tools pass no ``may_make``: a master key that is made now
+    opens nothing.
     """
     settings = config.subjects
     path = None if settings.keys is None or keys is not None else str(settings.keys)
@@ -259,6 +277,7 @@ def open_subjects(
             keys_directory=path,
             filesystem=filesystem,
             clock=clock,
+            may_make=may_make,
         ),
         clock=clock,
         is_encrypting=settings.is_encrypting,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -141,7 +142,7 @@ def filter_of(
     """
     user, trace_id = asked["user"], asked["trace_id"]
     if user is not None and not user.startswith(PREFIX):
-        user = pseudonyms_of(root).of(user)
+        user = pseudonym_of_user(root, user)
     return Filter(
         user=user,
         since_ns=since,
@@ -149,6 +150,29 @@ def filter_of(
         trace_id=None if trace_id is None else trace_id.lower(),
         **{name: asked[name] for name in ("agent", "action", "result", "tool")},
     )
+
+
+def pseudonym_of_user(root: str, user: str) -> str:
+    """Return what stands for a user in the trail: made with a key of their own if they have one.
+
+    Raises ``click.UsageError`` if the user cannot be found by name.
+    """
+    from kaizen_otel._subjects import open_subjects
+
+    subjects = open_subjects(
+        Config.from_environment().audit,
+        directory=root,
+        keys=None,
+        filesystem=OsFilesystem(),
+        clock=SystemClock(),
+        warn=lambda text: click.echo(text, err=True),
+        may_make=False,
+    )
+    own = None
+    # Without a master key nobody has a key of their own yet.
+    with contextlib.suppress(FileNotFoundError):
+        own = None if subjects is None else subjects.pseudonym(user)
+    return own or pseudonyms_of(root).of(user)
 
 
 def pseudonyms_of(root: str) -> Pseudonyms:

@@ -17,10 +17,12 @@ import click
 from kaizen_otel._cli.audit_common import (
     CLEAN,
     INCOMPLETE,
+    access_option,
     folders,
     json_option,
     print_problems,
     readable,
+    record_access_if,
     spool_option,
     trail_option,
 )
@@ -91,8 +93,15 @@ def erase(*, subject: str, spool: str | None, as_json: bool, yes: bool, timeout:
 @spool_option
 @trail_option
 @json_option
+@access_option
 def reveal(
-    *, record: str | None, user: str | None, spool: str | None, trail: str | None, as_json: bool
+    *,
+    record: str | None,
+    user: str | None,
+    spool: str | None,
+    trail: str | None,
+    as_json: bool,
+    record_access: bool,
 ) -> int:
     """Decrypt what is encrypted in RECORD (an audit.record.id), or in all records of a user.
 
@@ -109,6 +118,7 @@ def reveal(
         else:
             found = subjects.find(_name(user))
             keys = [] if found is None else [found]
+        record_access_if(record_access, "reveal", folder or root, root)
         wanted = (
             one
             for one in distinct(_stored(root, folder, report))
@@ -137,6 +147,7 @@ def _subjects(config: Config, root: str) -> Subjects:
         filesystem=OsFilesystem(),
         clock=SystemClock(),
         warn=_warn,
+        may_make=False,
     )
     if subjects is None:
         raise ConfigError(

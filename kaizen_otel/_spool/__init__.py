@@ -11,6 +11,7 @@ Directory
     <spool root>/                        KAIZEN_OTEL_SPOOL_DIR, mode 0700, shared by processes
       pseudonym.key                      32 random bytes, mode 0600
       signing.key                        PEM, mode 0600: signs if no other key is configured
+      subjects.key                       32 random bytes, mode 0600: opens the keys of subjects
       <stream id>/                       one per process epoch (UUIDv7); a fork makes its own
         lock                             flock: held while the process lives
         00000001.segment ...             never written again once rolled or failed

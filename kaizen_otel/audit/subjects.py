@@ -136,11 +136,12 @@ def unwrap(data: bytes, name: str, *, master: bytes, cipher: Cipher) -> SubjectK
 
 def subject_of_stored(data: bytes) -> str:
     """Return the subject's id from what is stored of a key; empty if it is damaged."""
-    try:
-        subject = _parse(data).get("subject")
-    except SubjectKeyError:
-        return ""
-    return subject if isinstance(subject, str) else ""
+    return _member(data, "subject")
+
+
+def master_of_stored(data: bytes) -> str:
+    """Return the id of the master key from what is stored of a key; empty if it is damaged."""
+    return _member(data, "master")
 
 
 class SubjectPseudonyms(Pseudonyms):
@@ -243,6 +244,14 @@ def _name(value: object) -> str:
 
 def _bound(first: str, second: str) -> bytes:
     return json.dumps([first, second]).encode()
+
+
+def _member(data: bytes, name: str) -> str:
+    try:
+        found = _parse(data).get(name)
+    except SubjectKeyError:
+        return ""
+    return found if isinstance(found, str) else ""
 
 
 def _parse(data: bytes) -> dict[str, object]:

@@ -327,6 +327,30 @@ class TestCommand:
         assert gone.returncode == 2
         assert "erased" in gone.stderr
 
+    def test_a_wrong_master_key_is_not_taken_for_nothing_to_erase(self, house: House) -> None:
+        """Else an operator in the wrong spool would believe that somebody is erased."""
+        fill(house.manager(), 1)
+        right = house.environment["KAIZEN_OTEL_SPOOL_DIR"]
+        house.environment["KAIZEN_OTEL_SPOOL_DIR"] = str(house.directory / "other")
+        nowhere = house.run("erase", USERS[0], "--yes")
+        assert nowhere.returncode == 3
+        assert "subjects.key" in nowhere.stderr
+        house.environment["KAIZEN_OTEL_SUBJECT_MASTER_KEY"] = base64.b64encode(bytes(32)).decode()
+        wrong = house.run("erase", USERS[0], "--yes")
+        assert wrong.returncode == 5
+        assert "nothing was erased" in wrong.stderr
+        house.environment["KAIZEN_OTEL_SPOOL_DIR"] = right
+        del house.environment["KAIZEN_OTEL_SUBJECT_MASTER_KEY"]
+        assert "erased subject" in house.run("erase", USERS[0], "--yes").stdout
+
+    def test_records_of_a_subject_are_found_by_their_name(self, house: House) -> None:
+        fill(house.manager(), 1)
+        found = house.run("query", "--user", USERS[1], "--json", "--no-index")
+        assert found.stdout.count("\n") == 1
+        assert json.loads(found.stdout)["attributes"][SUBJECT]
+        [entry] = house.manager().query_by_user(USERS[1]).wait()
+        assert entry.user_id == USERS[1]
+
     def test_wrong_questions_are_answered_with_what_to_set(self, house: House) -> None:
         assert "--user" in house.run("reveal").stderr
         assert house.run("erase", "", "--yes").returncode == 2
