@@ -196,24 +196,12 @@ def _cut_records(
             and startswith(_ATTRIBUTES, start + _TO_ATTRIBUTES)
         ):
             raise NotOurShapeError
-        last = find(b"]", first, end)
-        while last >= 0:
-            if startswith(_EVENT_ALONE, last):
-                event_at = last + len(_EVENT_ALONE)
-                trace = span = b""
-                break
-            event_at = last + _IDS_SIZE
-            if startswith(_TRACE, last) and startswith(_EVENT_AFTER_IDS, event_at):
-                trace_at = last + len(_TRACE)
-                trace = data[trace_at : trace_at + _TRACE_HEX]
-                span = data[event_at - _SPAN_HEX : event_at]
-                if not startswith(_SPAN, trace_at + _TRACE_HEX):
-                    raise NotOurShapeError
-                event_at += len(_EVENT_AFTER_IDS)
-                break
-            last = find(b"]", last + 1, end)
-        else:
-            raise NotOurShapeError
+        last, event_at = _attributes_end(data, first, end)
+        trace = span = b""
+        if event_at - last != len(_EVENT_ALONE):
+            trace_at = last + len(_TRACE)
+            trace = data[trace_at : trace_at + _TRACE_HEX]
+            span = data[trace_at + _TRACE_HEX + len(_SPAN) : last + _IDS_SIZE]
         stop = find(b'"}', event_at, end)
         if stop < 0:
             raise NotOurShapeError
@@ -236,6 +224,23 @@ def _cut_records(
         if stop >= end or data[stop] != _COMMA:
             return stop
         start = stop + 1
+
+
+def _attributes_end(data: bytes, first: int, end: int) -> tuple[int, int]:
+    """Return where the attributes end and where the event's name begins."""
+    find, startswith = data.find, data.startswith
+    last = find(b"]", first, end)
+    while last >= 0:
+        if startswith(_EVENT_ALONE, last):
+            return last, last + len(_EVENT_ALONE)
+        if startswith(_TRACE, last):
+            ids_end = last + _IDS_SIZE
+            span_at = last + len(_TRACE) + _TRACE_HEX
+            if not startswith(_SPAN, span_at) or not startswith(_EVENT_AFTER_IDS, ids_end):
+                break
+            return last, ids_end + len(_EVENT_AFTER_IDS)
+        last = find(b"]", last + 1, end)
+    raise NotOurShapeError
 
 
 def _plain(

@@ -1,0 +1,102 @@
+"""A verdict in words for people, and as JSON for programs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kaizen_otel.audit.verify import Finding, Verdict
+
+_WORDS: Final = {0: "clean", 1: "tampering", 2: "incomplete", 3: "unreadable"}
+_LEADS: Final = {
+    0: "Clean: what is there was not altered, and nothing in between is missing.",
+    1: "TAMPERING: something in this trail is not what its agents wrote.",
+    2: "INCOMPLETE: nothing was altered, but something is missing or cannot be judged.",
+    3: "NOTHING VERIFIED: there is no record, or something could not be read.",
+}
+
+
+def verdict_lines(verdict: Verdict) -> Iterator[str]:
+    """Yield the verdict, and what it does not say."""
+    records = f"{verdict.records:,} records in {len(verdict.streams):,} streams"
+    again = f", {verdict.duplicates:,} came more than once" if verdict.duplicates else ""
+    yield _LEADS[verdict.exit_code]
+    yield f"Read {records}{again}; {_counts(verdict)}."
+    if verdict.records:
+        yield from unproved(verdict)
+
+
+def unproved(verdict: Verdict) -> Iterator[str]:
+    """Yield what a verdict, also a clean one, cannot prove."""
+    if not verdict.is_pinned:
+        yield (
+            "The keys are self-published: who wrote the trail chose them. Pin them with a trust "
+            "file (--trust or KAIZEN_OTEL_TRUST_FILE) to know whose records these are."
+        )
+    if verdict.signatures == "none":
+        yield "Signatures were not checked: a chain that was hashed anew would not be noticed."
+    if not verdict.anchors:
+        yield (
+            "No anchors were given: a stream that is gone, or the end of one that was cut off, "
+            "would not be noticed. Give --anchors."
+        )
+        return
+    exposed = [s for s in verdict.streams if not s.is_closed and s.anchored_to < s.last]
+    if exposed:
+        count = sum(stream.last - stream.anchored_to for stream in exposed)
+        oldest = min(exposed, key=lambda stream: stream.time_last_ns)
+        yield (
+            f"After the last anchors a cut cannot be seen: {len(exposed)} open streams have "
+            f"{count:,} records there (for example {oldest.stream_id}, confirmed up to record "
+            f"{oldest.anchored_to} of {oldest.last}, {_time(oldest.time_last_ns)})."
+        )
+
+
+def finding_lines(finding: Finding) -> Iterator[str]:
+    """Yield a finding: what, where, and what to do."""
+    place = f"stream {finding.stream_id}" if finding.stream_id else ""
+    if finding.sequence:
+        last = finding.sequence_last
+        numbers = f"records {finding.sequence}-{last}" if last > finding.sequence else ""
+        place += f" {numbers or f'record {finding.sequence}'}"
+    file = f"{finding.path}:{finding.offset}" if finding.offset >= 0 else finding.path
+    words = [f"{finding.severity}: {finding.kind}", place.strip(), finding.text, file]
+    yield "  ".join(filter(None, words))
+    if finding.hint and finding.severity != "note":
+        yield f"    {finding.hint}"
+
+
+def verdict_json(verdict: Verdict) -> dict[str, object]:
+    """Return a verdict as one JSON object."""
+    return {
+        "verdict": _WORDS[verdict.exit_code],
+        "exit_code": verdict.exit_code,
+        "records": verdict.records,
+        "duplicates": verdict.duplicates,
+        "anchors": verdict.anchors,
+        "is_pinned": verdict.is_pinned,
+        "signatures": verdict.signatures,
+        "key_ids": list(verdict.key_ids),
+        "counts": [
+            {"kind": kind, "severity": severity, "count": count}
+            for (kind, severity), count in sorted(verdict.counts.items())
+        ],
+        "findings": [{**asdict(finding), "hint": finding.hint} for finding in verdict.findings],
+        "streams": [asdict(stream) for stream in verdict.streams],
+        "unproved": list(unproved(verdict)) if verdict.records else [],
+    }
+
+
+def _counts(verdict: Verdict) -> str:
+    names = {"tampering": "of tampering", "incomplete": "of something missing", "note": "notes"}
+    found = [f"{verdict.count(s):,} {names[s]}" for s in ("tampering", "incomplete", "note")]
+    return f"findings: {', '.join(found)}"
+
+
+def _time(time_ns: int) -> str:
+    moment = datetime.fromtimestamp(time_ns // 10**9, tz=UTC)
+    return moment.isoformat().replace("+00:00", "Z")
