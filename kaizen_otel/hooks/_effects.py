@@ -94,6 +94,8 @@ class Effects:
                 span=opened.span,
             )
         if rule.audit_start_event and signals.audit is not None:
+            # The end's record names it, so that a verifier knows which start has an end.
+            opened.intent_id = signals.ids.uuid7()
             signals.audit.emit(
                 rule.audit_start_event,
                 audit_attributes(opened, phase="intent"),

@@ -129,6 +129,16 @@ def test_a_tool_has_an_intent_before_and_an_outcome_after() -> None:
     assert outcome["kaizen.audit.intent_id"] == intent["kaizen.audit.intent_id"]
 
 
+def test_the_start_of_an_agent_is_an_intent_whose_outcome_names_it() -> None:
+    """Else a verifier would note every run as one without an outcome."""
+    seam = Seam()
+    seam.operations.begin("invoke_agent", "a", name="shop")
+    seam.operations.end("a")
+    start, end = (attributes for _, attributes in seam.audit.records)
+    assert [start["kaizen.audit.phase"], end["kaizen.audit.phase"]] == ["intent", "outcome"]
+    assert end["kaizen.audit.intent_id"] == start["kaizen.audit.intent_id"]
+
+
 def test_with_block_action_a_tool_does_not_begin_without_a_durable_intent() -> None:
     seam = Seam(block_action=True)
     seam.audit.durable = False
