@@ -89,6 +89,9 @@ class _Run:
         strict = StrictReader(verifier)
         is_sure = self._read_all(verifier, strict, None)
         if not is_sure:
+            # Signatures of what the fast reader cut wrongly must not be held against anybody.
+            for _ in self._signatures.bad():
+                pass
             verifier = self._verifier()
             strict = StrictReader(verifier)
             self._is_fast = False

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, cast
 
 from kaizen_otel.audit import record as names
 from tests.trail.attack import (
-    ATTACKS,
     LINK,
     TAIL,
     Attack,
@@ -31,8 +30,6 @@ from tests.trail.trail_model import Entry, Line, Trail, collector_text, request_
 
 if TYPE_CHECKING:
     from kaizen_otel._otlp.decode import Json
-
-__all__ = ["ATTACKS"]
 
 FORM: Final = frozenset({"foreign_field", "not_canonical", *LINK})
 
@@ -295,7 +292,12 @@ def strip_signature(trail: Trail, rnd: random.Random) -> Attack:
 @attack()
 def strip_signature_and_certificate(trail: Trail, rnd: random.Random) -> Attack:
     old = pick(trail, rnd, lambda entry: entry.is_signed)
-    return _one(trail, old, unsigned(old), LINK | TAIL)
+    chain, first = trail.streams()[old.stream], old.number
+    while first - 1 in chain and not chain[first - 1].is_signed:
+        first -= 1
+    # At the end of a stream the whole commit that it signed is not covered any more.
+    expected = Expected(old.stream, first, old.number + 1, LINK | TAIL)
+    return changed(trail, {old: unsigned(old)}, [expected])
 
 
 @attack()

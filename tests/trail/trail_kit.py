@@ -307,3 +307,20 @@ def trusted_key(signer: Ed25519Signer, name: str) -> Json:
         "name": name,
         "added": "2026-11-01T00:00:00Z",
     }
+
+
+def golden_producer() -> Producer:
+    """Return a producer that did what a real Collector wrote to ``collector_trail.jsonl``."""
+    kit = Kit(2026)
+    producer = Producer(kit, kit.signer())
+    for text in TEXTS:
+        producer.commit([producer.draft("kaizen.model.call", {"kaizen.note": text})])
+    producer.work(3)
+    producer.close()
+    return producer
+
+
+def golden_requests(producer: Producer) -> list[list[Entry]]:
+    """Return its records as the requests in which they were sent: one for each Resource in turn."""
+    groups = groupby(producer.delivered, key=lambda entry: id(entry.resource))
+    return [list(group) for _, group in groups]

@@ -1,0 +1,10 @@
+"""All attacks: whoever imports ``ATTACKS`` from here has them registered."""
+
+from __future__ import annotations
+
+from tests.trail import mutations, mutations_added, mutations_of_streams
+from tests.trail.attack import ATTACKS
+
+__all__ = ["ATTACKS", "MODULES"]
+
+MODULES = (mutations, mutations_added, mutations_of_streams)
