@@ -244,7 +244,8 @@ class Intake:
         stream = None if store is None else store.spool.stream
         self.keys.keep_signer(self._own.signer)
         self.keys.after_fork()
-        self._reset("" if stream is None else stream.stream_id)
+        # A stream of which nothing was stored is not missed by anybody.
+        self._reset(stream.stream_id if stream is not None and self._own.count else "")
 
     def status(self) -> AuditStatus:
         """Return the counts."""

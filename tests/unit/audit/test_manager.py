@@ -511,6 +511,19 @@ class TestFailures:
         assert intake.put(_draft("r2"), b"").result(5) == 2
         assert intake.status().stream_id != stream_id
         assert intake.shutdown(5_000)
+        first = {r.attributes["audit.sequence.stream_id"]: r for r in house.everything()[::-1]}
+        starts = [first[one].attributes.get("kaizen.audit.previous_stream_id") for one in first]
+        assert sorted(map(str, starts)) == sorted(["None", stream_id])
+        house.filesystem.fault = fail_operation("write", Fault())
+        failed = self._intake(house, 1)
+        failed.put(_draft("r3"), b"")
+        _wait_until(lambda: failed.status().stream_id != "")
+        failed.after_fork()
+        house.filesystem.fault = None
+        assert failed.put(_draft("r4"), b"").result(5) == 2
+        assert failed.shutdown(5_000)
+        last = [r for r in house.everything() if r.event_name == "kaizen.audit.started"][-1]
+        assert "kaizen.audit.previous_stream_id" not in last.attributes, "it would be missed"
         unused = self._intake(house, 1)
         unused.after_fork()
         assert unused.shutdown(0)
