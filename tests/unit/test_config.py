@@ -148,3 +148,14 @@ def test_keys_of_subjects_are_off_until_a_directory_is_named() -> None:
 def test_encryption_without_keys_is_warned_about() -> None:
     (text,) = Config.from_environment({"KAIZEN_OTEL_AUDIT_CONTENT": "encrypted"}).warnings
     assert "KAIZEN_OTEL_SUBJECT_KEYS" in text
+
+
+def test_anchors_go_to_the_logs_unless_told_and_to_a_file_if_named() -> None:
+    audit = Config.from_environment({}).audit
+    assert (audit.anchors, audit.anchor_file) == ("logs", None)
+    told = {"KAIZEN_OTEL_ANCHORS": "none", "KAIZEN_OTEL_ANCHOR_FILE": "/mnt/worm/anchors.jsonl"}
+    audit = Config.from_environment(told).audit
+    assert (audit.anchors, str(audit.anchor_file)) == ("none", "/mnt/worm/anchors.jsonl")
+    wrong = Config.from_environment({"KAIZEN_OTEL_ANCHORS": "off"})
+    assert wrong.audit.anchors == "logs"
+    assert any("KAIZEN_OTEL_ANCHORS" in warning for warning in wrong.warnings)
