@@ -132,7 +132,8 @@ def signed_stream(
             record_id=next(ids),
             time_ns=start_ns + number * step_ns,
             event_name=event,
-            attributes={"kaizen.audit.resource_hash": RESOURCE_HASH, **attributes},
+            attributes=attributes,
+            resource_hash=RESOURCE_HASH,
         )
 
     public = {
