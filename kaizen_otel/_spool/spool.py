@@ -120,16 +120,15 @@ class Spool:
         future: Answer[int] = Answer()
         assert data, "an empty record says nothing"
         size = _size_of(data, resource)
-        error: SpoolError | None = None
+        item = _Item(data, resource, future, on_answer)
+        error: SpoolError | None
         if size > RECORD_BYTES_MAX:
             error = RecordTooLargeError(size, RECORD_BYTES_MAX)
-        elif self._is_full(size, is_reserved=is_reserved):
-            self.retire(self._clock.time_ns())
-        with self._lock:
-            error = error or self._refusal(size, is_reserved=is_reserved) or self._start()
-            if error is None:
-                self._bytes_queued += size
-                self._queue.put(_Item(data, resource, future, on_answer))
+        else:
+            error = self._enqueue(item, size, is_reserved=is_reserved)
+            if isinstance(error, SpoolFullError):
+                self.retire(self._clock.time_ns())
+                error = self._enqueue(item, size, is_reserved=is_reserved)
         if error is not None:
             if on_answer is not None:
                 on_answer(error)
@@ -207,6 +206,14 @@ class Spool:
         if self.stream is not None:
             self.stream.abandon()
         self._close_segment()
+
+    def _enqueue(self, item: _Item, size: int, *, is_reserved: bool) -> SpoolError | None:
+        with self._lock:
+            error = self._refusal(size, is_reserved=is_reserved) or self._start()
+            if error is None:
+                self._bytes_queued += size
+                self._queue.put(item)
+        return error
 
     def _is_full(self, size: int, *, is_reserved: bool) -> bool:
         limit = self._bytes_max - (0 if is_reserved else self._reserve_bytes)

@@ -8,14 +8,16 @@ which costs one hash per record and one signature per commit.
 from __future__ import annotations
 
 import base64
+import struct
 from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from kaizen_otel import semconv
-from kaizen_otel._otlp.common import AttributeField, extend_attributes, safe_text
+from kaizen_otel._otlp.common import AttributeField, TextCache, extend_attributes, safe_text
 from kaizen_otel._otlp.logs import encode_log_record
-from kaizen_otel._otlp.wire import delimited, utf8, varint
+from kaizen_otel._otlp.traces import SPAN_ID_SIZE, TRACE_ID_SIZE
+from kaizen_otel._otlp.wire import MASK64, delimited, utf8, varint
 from kaizen_otel.audit import record as names
 from kaizen_otel.audit.canonical import HASH_HEX, attribute_text, record_hash, tail_text
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from kaizen_otel.audit.record import AuditRecord
 
 _FIELD: Final = AttributeField(6)  # logs.proto, LogRecord.attributes
+_EVENT_NAMES: Final = TextCache(12)
+# Tag and value of time, trace id, span id and observed time.
+_pack_fields = struct.Struct("<BQBB16sBB8sBQ").pack
 _MEMO_ENTRIES_MAX: Final = 4096
 _MEMO_TEXT_MAX: Final = 64
 _INT64: Final = range(-(2**63), 2**63)
@@ -97,13 +102,7 @@ def draft_of(record: AuditRecord, *, signing_next: Signing | None = None) -> Dra
     texts = [pair[1] for pair in pairs]
     return Draft(
         event_name=event_name,
-        fields=encode_log_record(
-            time_ns=record.time_ns,
-            observed_ns=observed_ns,
-            trace_id=record.trace_id,
-            span_id=record.span_id,
-            event_name=event_name,
-        ),
+        fields=_fields(record, observed_ns, event_name),
         encoded=(b"".join(data[:first]), b"".join(data[first:second]), b"".join(data[second:])),
         texts=("".join(texts[:first]), "".join(texts[first:second]), "".join(texts[second:])),
         tail=tail_text(
@@ -192,6 +191,22 @@ def _place(sequence: int, previous: str, stream: _Pair) -> _Pair:
     return (
         b"".join([data, hash_data, previous.encode(), stream[0]]),
         f"{text}{hash_text}{previous}{hash_end}{stream[1]}",
+    )
+
+
+def _fields(record: AuditRecord, observed_ns: int, event_name: str) -> bytes:
+    """Encode the fields that are no attributes; nearly every record has the same ones."""
+    time_ns, trace_id, span_id = record.time_ns, record.trace_id, record.span_id
+    has_ids = len(trace_id) == TRACE_ID_SIZE and len(span_id) == SPAN_ID_SIZE
+    if has_ids and 0 < time_ns <= MASK64 and 0 < observed_ns <= MASK64:
+        head = _pack_fields(9, time_ns, 0x4A, 16, trace_id, 0x52, 8, span_id, 0x59, observed_ns)
+        return head + _EVENT_NAMES[event_name]
+    return encode_log_record(
+        time_ns=time_ns,
+        observed_ns=observed_ns,
+        trace_id=trace_id,
+        span_id=span_id,
+        event_name=event_name,
     )
 
 
