@@ -69,9 +69,11 @@ class _Remembered(NamedTuple):
 class Subjects:
     """The subjects of one process: finds, makes and erases their keys.
 
-    ``master`` is asked at the first use.  With ``is_encrypting`` records hold their content as
-    ciphertext.  Where a key cannot be had, ``is_strict`` raises ``SubjectKeyError``; else the
-    record's identity is made with a key that is thrown away, and ``warn`` is told.
+    ``master`` is asked at the first use.  The first record of a subject in a second asks the store,
+    in the thread that emits; making a key waits for the disk.  With ``is_encrypting`` records hold
+    their content as ciphertext.  Where a key cannot be had, ``is_strict`` raises
+    ``SubjectKeyError``; else the record's identity is made with a key that is thrown away, and
+    ``warn`` is told.
     """
 
     def __init__(

@@ -34,9 +34,9 @@ ENCRYPTED_VALUE_BYTES_MAX: Final = 8 * 1024
 ENCRYPTED_RECORD_BYTES_MAX: Final = 12 * 1024
 """What all ciphertexts of one record may take, in bytes; beyond it HMAC and size only."""
 
-IDENTITIES: Final = ("enduser.id", "user.id", "user.email", "user.name")
-"""Attributes that name the subject of a record, first one first, if its actor is no user."""
 _OWN_PSEUDONYMS: Final = ("enduser.pseudo.id", "user.hash")
+IDENTITIES: Final = ("enduser.id", "user.id", "user.email", "user.name", *_OWN_PSEUDONYMS)
+"""Attributes that name the subject of a record, first one first, if its actor is no user."""
 
 _VERSION: Final = 1
 _ATTRIBUTE_OVERHEAD: Final = 16

@@ -172,6 +172,7 @@ class TestRecords:
             ({ACTOR_ID: "agent", ACTOR_TYPE: "service", "user.id": "eve"}, "eve"),
             ({"enduser.id": 42}, "42"),
             ({"user.name": "Ева", "user.email": "e@v.e"}, "e@v.e"),
+            ({"user.hash": "364e528cc8aa"}, "364e528cc8aa"),
             ({"gen_ai.agent.name": "qa"}, None),
             ({"user.id": ""}, None),
         ],
