@@ -82,6 +82,7 @@ class HttpTransport:
         self._connection: http.client.HTTPConnection | None = None
         self._stream: DeadlineStream | None = None
         self._process_id = os.getpid()
+        self._is_reconnected = False
 
     @property
     def description(self) -> str:
@@ -104,15 +105,18 @@ class HttpTransport:
             outcome = self._attempt(body, deadline_ns, is_kept_alive=is_kept_alive)
             if outcome is None:
                 self.close()
+                self._is_reconnected = True
                 outcome = self._attempt(body, deadline_ns, is_kept_alive=False)
-                if isinstance(outcome, Delivered):
-                    outcome = replace(outcome, is_reconnected=True)
             assert outcome is not None
         except BaseException:
             self.close()
             raise
         if isinstance(outcome, Retryable) and outcome.reason not in {"unavailable", "throttled"}:
             self.close()
+        if isinstance(outcome, Delivered) and self._is_reconnected:
+            # Not before: the new server may first have said that it is not ready.
+            self._is_reconnected = False
+            outcome = replace(outcome, is_reconnected=True)
         return outcome
 
     def close(self) -> None:

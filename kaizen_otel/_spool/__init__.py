@@ -88,7 +88,8 @@ idle: 45 s after the last delivery one empty request asks for a sign of life on 
 Not covered, and found by reconciling only: the receiver's machine loses power within about 35 s
 after the last delivery of a process that ended in order and is back before the next process
 sends to it; a proxy that keeps our connection while the machine behind it restarts; gRPC, which
-makes new connections by itself; a receiver whose disk needs more than a minute to write back.
+makes new connections by itself; a server that closes the connection after each answer; a
+receiver whose disk needs more than a minute to write back.
 With ``durability=none`` nothing is synced: records survive the process, not the machine.
 
 Proven by ``tests/crash``: every call fails, the machine stops before every call, faults in any

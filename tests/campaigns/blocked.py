@@ -97,7 +97,8 @@ def block_when_killed(
             root = new_directory()
             run = Run(root, agent=agent, sabotage=sabotage)
             # An agent's framework takes seconds to load.
-            said = zygote.run(run.order, kill_after_s=chance.uniform(0.1, 0.6), from_word="ready")
+            kill_after_s = chance.uniform(0.8, 2.0) if agent else chance.uniform(0.1, 0.6)
+            said = zygote.run(run.order, kill_after_s=kill_after_s, from_word="ready")
             tally.count("kills")
             run.compare(tally, f"kill {number}", said)
             shutil.rmtree(root)

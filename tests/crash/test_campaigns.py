@@ -73,6 +73,11 @@ def test_no_traced_tool_runs_without_a_durable_intent_when_the_agent_is_killed()
     assert _loses_nothing(lambda: blocked.block_when_killed(kills=3)).counts["side effects"]
 
 
+def test_no_tool_of_a_real_agent_runs_without_a_durable_intent_when_it_is_killed() -> None:
+    tally = _loses_nothing(lambda: blocked.block_when_killed(kills=1, agent=True, seed=1))
+    assert tally.counts["side effects"]
+
+
 def test_no_traced_tool_runs_without_a_durable_intent_when_the_disk_fails() -> None:
     tally = _loses_nothing(lambda: blocked.block_when_the_disk_fails(rounds=1, seconds=0.2))
     assert tally.counts["side effects"]

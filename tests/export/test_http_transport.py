@@ -294,6 +294,24 @@ def test_a_kept_alive_connection_that_was_closed_is_opened_anew_and_nothing_is_s
     assert outcomes == [Delivered()] + [Delivered(is_reconnected=True)] * 4
 
 
+def test_a_server_that_is_not_ready_yet_is_a_new_one_all_the_same() -> None:
+    def handle(connection: socket.socket, number: int, server: RawServer) -> None:
+        if server.read(connection) and number == 1:
+            connection.sendall(answer())
+            return
+        connection.sendall(answer(503))
+        while server.read(connection):
+            connection.sendall(answer())
+
+    with RawServer(handle) as server:
+        to = transport(server.port)
+        outcomes = [send(to, is_closed=False) for _ in range(4)]
+        to.close()
+    assert outcomes[0] == Delivered()
+    assert isinstance(outcomes[1], Retryable)
+    assert outcomes[2:] == [Delivered(is_reconnected=True), Delivered()]
+
+
 def test_a_connection_is_opened_anew_once_only() -> None:
     def handle(connection: socket.socket, number: int, server: RawServer) -> None:
         if server.read(connection) and number == 1:
