@@ -74,6 +74,7 @@ class DiskSubjectKeys:
         self._filesystem = filesystem
         self._clock = clock
         self._durable: dict[str, bytes] = {}
+        self._is_made = False
 
     def load(self, name: str) -> bytes | None:
         """Return a file's bytes; None if there is none or it is overwritten."""
@@ -133,7 +134,9 @@ class DiskSubjectKeys:
     @contextmanager
     def _locked(self) -> Generator[None]:
         filesystem, never = self._filesystem, threading.Event()
-        ensure_directory(filesystem, self._directory)
+        if not self._is_made:
+            ensure_directory(filesystem, self._directory)
+            self._is_made = True
         for _ in range(_LOCK_TRIES):
             lock = filesystem.try_lock(posixpath.join(self._directory, _LOCK_NAME))
             if lock is not None:
