@@ -79,7 +79,7 @@ def test_no_tool_of_a_real_agent_runs_without_a_durable_intent_when_it_is_killed
 
 
 def test_no_traced_tool_runs_without_a_durable_intent_when_the_disk_fails() -> None:
-    tally = _loses_nothing(lambda: blocked.block_when_the_disk_fails(rounds=1, seconds=0.2))
+    tally = _loses_nothing(lambda: blocked.block_when_the_disk_fails(rounds=1, seconds=1))
     assert tally.counts["side effects"]
 
 
