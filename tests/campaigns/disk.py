@@ -32,7 +32,7 @@ from tests.campaigns.kit import (
     finish,
     ids_in_request,
     ids_in_spool,
-    judge_spool,
+    judge,
     new_directory,
     scale_arguments,
 )
@@ -165,7 +165,7 @@ def fail_real_calls(*, runs: int, seed: int = 5) -> Tally:
             tally.count("runs")
             tally.count("acknowledged", len(said))
             tally.lose(len(set(said) - ids_in_spool(spool)), str(fail))
-            judge_spool(tally, spool, str(fail), allowed=_DECLARED)
+            judge(tally, spool=spool, where=str(fail), allowed=_DECLARED)
             shutil.rmtree(spool)
             tally.progress(number, runs)
     return tally
@@ -221,7 +221,7 @@ def fill(*, rounds: int) -> Tally:
                 )
                 tally.count("acknowledged", len(said))
                 tally.lose(len(set(said) - ids_in_spool(spool)), f"{size} KiB")
-                judge_spool(tally, spool, f"{size} KiB", allowed=("gap_declared",))
+                judge(tally, spool=spool, where=f"{size} KiB", allowed=("gap_declared",))
                 records = list(read_spool(OsFilesystem(), str(spool)))
                 gaps = sum(record.event_name == EVENT_GAP for record in records)
                 tally.count("gap records", gaps)

@@ -30,8 +30,7 @@ from tests.campaigns.kit import (
     finish,
     ids_in_spool,
     ids_in_trail,
-    judge_spool,
-    judge_trail,
+    judge,
     new_directory,
     say,
     scale_arguments,
@@ -77,7 +76,7 @@ def kill_agents(
             missing = set(said) - ids_in_spool(directory)
             tally.lose(len(missing), f"kill {number}")
             if number % _VERIFIED_EACH == 1:
-                judge_spool(tally, directory, f"kill {number}")
+                judge(tally, spool=directory, where=f"kill {number}")
             shutil.rmtree(directory)
             tally.progress(number, max(number, kills))
             if sabotage and tally.lost:
@@ -162,7 +161,7 @@ def kill_collector(*, kills: int, seed: int = 5, sabotage: str = "") -> Tally:
         tally.count("in trail", len(set(found)))
         tally.count("duplicates", len(found) - len(set(found)))
         tally.lose(len(acknowledged - set(found)), "acknowledged and not in the trail")
-        judge_trail(tally, place.trail, "the trail")
+        judge(tally, trail=place.trail, where="the trail")
     finally:
         place.collector.kill()
         shutil.rmtree(place.root)

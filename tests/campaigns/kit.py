@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from kaizen_otel._edges import OsFilesystem
 from kaizen_otel._export import Delivered, Outcome, Signal
-from kaizen_otel._otlp.decode import decode_log_record, decode_logs_request, decode_resource
-from kaizen_otel._otlp.json import iter_log_records, read_lines
+from kaizen_otel._otlp.decode import decode_logs_request
+from kaizen_otel._otlp.json import iter_log_records
 from kaizen_otel._spool.files import segment_paths, stream_ids
-from kaizen_otel.audit._stored import Report, read_segment, read_trail, trail_files
+from kaizen_otel._trail.verify import Settings, Sources, verify
+from kaizen_otel.audit._stored import Report, read_segment, read_trail
 from kaizen_otel.audit.query import stored_record
-from kaizen_otel.audit.verify import Verifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,43 +132,25 @@ def ids_in_request(body: bytes) -> list[str]:
     return [record.record_id for record in found if record is not None]
 
 
-def judge_spool(
-    tally: Tally, directory: Path, where: str, *, allowed: tuple[str, ...] = ()
+def judge(
+    tally: Tally,
+    where: str,
+    *,
+    spool: Path | None = None,
+    trail: Path | None = None,
+    allowed: tuple[str, ...] = (),
 ) -> None:
-    """Verify the streams of a spool root as a trail: chain, links, signatures."""
-    filesystem, report, verifier = OsFilesystem(), Report(), Verifier()
-    for stream_id in stream_ids(filesystem, str(directory)):
-        for path in segment_paths(filesystem, str(directory / stream_id)):
-            segment = read_segment(filesystem, path, report=report)
-            if segment is None or segment.header is None:
-                continue
-            resources = {0: decode_resource(segment.header.resource)}
-            for entry in segment.entries:
-                if entry.is_resource:
-                    resources[entry.resource_index] = decode_resource(entry.payload)
-                else:
-                    resource = resources[entry.resource_index]
-                    verifier.add_log_record(decode_log_record(entry.payload), resource, path=path)
-    _judge(tally, verifier, where, allowed)
+    """Verify what is left as an auditor would: chains, links, signatures.
 
-
-def judge_trail(
-    tally: Tally, directory: Path, where: str, *, allowed: tuple[str, ...] = ()
-) -> None:
-    """Verify the records of a trail; lines that were torn hold none."""
-    filesystem, verifier = OsFilesystem(), Verifier()
-    for path in trail_files(filesystem, str(directory)):
-        chunks = iter([filesystem.read(path, 0, filesystem.size(path))])
-        for request in read_lines(chunks, on_problem=lambda _: None):
-            for record, resource in iter_log_records(request):
-                verifier.add_log_record(record, resource, path=path)
-    _judge(tally, verifier, where, allowed)
-
-
-def _judge(tally: Tally, verifier: Verifier, where: str, allowed: tuple[str, ...]) -> None:
-    if not any(stream.slots.count for stream in verifier.streams.values()):
+    Tampering is never there; of what is incomplete only the ``allowed`` kinds are.
+    """
+    sources = Sources(
+        spools=() if spool is None else (str(spool),),
+        trails=() if trail is None else (str(trail),),
+    )
+    verdict = verify(sources, settings=Settings(), filesystem=OsFilesystem())
+    if not verdict.records:
         return  # stopped before its first record
-    verdict = verifier.finish()
     tally.count("verified", verdict.records)
     for (kind, severity), count in verdict.counts.items():
         if severity == "tampering" or (severity == "incomplete" and kind not in allowed):

@@ -29,7 +29,7 @@ from tests.campaigns.kit import (
     Zygote,
     finish,
     ids_in_spool,
-    judge_spool,
+    judge,
     new_directory,
     say,
     scale_arguments,
@@ -175,7 +175,7 @@ def _cut_once(
     tally.lose(len(acknowledged - found), f"{cuts or 'no cut'} at call {call}")
     if spool.exists():
         # The first part of a batch may be there, and the record that signs it not.
-        judge_spool(tally, spool, f"call {call}", allowed=("unsigned_tail",))
+        judge(tally, spool=spool, where=f"call {call}", allowed=("unsigned_tail",))
     following = Collecting()
     if spool.exists():
         flush_spool(
