@@ -42,8 +42,9 @@ from kaizen_otel._trail.evidence import check_bundle, write_bundle
 from kaizen_otel._trail.formats import FORMATS, encode_records
 from kaizen_otel._trail.output import whole_file
 from kaizen_otel._trail.range import read_range
+from kaizen_otel.audit import record as names
+from kaizen_otel.audit._duplicates import Duplicates
 from kaizen_otel.audit._stored import Report
-from kaizen_otel.audit.query import Seen
 from kaizen_otel.audit.trust import Trust, TrustedKey, encode_trust
 
 if TYPE_CHECKING:
@@ -143,8 +144,12 @@ class _Judging(NamedTuple):
 
 
 def _each_once(found: Iterable[Found]) -> Iterator[Found]:
-    seen = Seen()
-    return (one for one in found if seen.add(one.record))
+    duplicates = Duplicates()
+    for one in found:
+        record, attributes = one.record, one.record.attributes
+        place = attributes.get(names.STREAM_ID), attributes.get(names.SEQUENCE)
+        if duplicates.is_new(record.record_id, *place):
+            yield one
 
 
 def _to_file(out: str, found: Iterable[Found], form: Format, filesystem: Filesystem) -> int:
@@ -171,7 +176,8 @@ def _bundle(
     filesystem: Filesystem,
     as_json: bool,
 ) -> None:
-    from kaizen_otel._trail.judged import judge_trail, published_keys, verdict_object
+    from kaizen_otel._trail.judged import judge_trail, published_keys
+    from kaizen_otel._trail.verify_words import verdict_json
 
     signer = signer_of(judging.key, judging.root)
     verdict = judge_trail(
@@ -196,7 +202,7 @@ def _bundle(
         filesystem=filesystem,
         clock=SystemClock(),
         question=question,
-        verdict=json.dumps(verdict_object(verdict), indent=1).encode() + b"\n",
+        verdict=json.dumps(verdict_json(verdict), indent=1).encode() + b"\n",
         keys=encode_trust(Trust(keys=tuple(keys))),
         anchors=dict(zip(names, files, strict=True)),
     )

@@ -32,8 +32,8 @@ from kaizen_otel._cli.audit_common import (
 )
 from kaizen_otel._trail.judged import judge_trail
 from kaizen_otel._trail.range import read_range
+from kaizen_otel.audit._facts import Facts
 from kaizen_otel.audit._stored import Report
-from kaizen_otel.audit.facts import Facts
 from kaizen_otel.audit.query import Filter, distinct
 from kaizen_otel.audit.report import FRAMEWORKS
 from kaizen_otel.audit.report import report as report_of

@@ -337,6 +337,14 @@ def plain_attributes(attributes: object) -> dict[str, object]:
     }
 
 
+def plain_attributes_or_none(attributes: object) -> dict[str, object] | None:
+    """Do what ``plain_attributes`` does with JSON of anybody: None if no exporter writes that."""
+    try:
+        return plain_attributes(attributes)
+    except (AttributeError, TypeError, ValueError, RecursionError):
+        return None
+
+
 def _messages(message: object, name: str) -> list[Json]:
     return cast("list[Json]", cast("Json", message).get(name, []))
 

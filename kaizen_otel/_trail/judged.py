@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from kaizen_otel._trail.keys import read_trust
@@ -54,17 +53,3 @@ def published_keys(filesystem: Filesystem, directory: str) -> dict[str, bytes]:
             if key is not None:
                 keys[key_id_of(key)] = key
     return keys
-
-
-def verdict_object(verdict: Verdict) -> dict[str, object]:
-    """Return a verdict as JSON has it."""
-    counts = [
-        {"kind": kind, "severity": severity, "count": count}
-        for (kind, severity), count in sorted(verdict.counts.items())
-    ]
-    return {
-        **asdict(verdict),
-        "counts": counts,
-        "is_clean": verdict.is_clean,
-        "exit_code": verdict.exit_code,
-    }

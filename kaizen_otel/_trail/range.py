@@ -14,10 +14,12 @@ import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
+from kaizen_otel._otlp.decode import plain_attributes_or_none
 from kaizen_otel._otlp.json import Line, iter_lines, iter_log_records, read_line
 from kaizen_otel._trail.blocks import BLOCK_BYTES, iter_blocks
 from kaizen_otel.audit._stored import TRAIL_NAME, TRAIL_SUFFIX, trail_files
-from kaizen_otel.audit.query import resource_of, stored_record
+from kaizen_otel.audit._words import words_of
+from kaizen_otel.audit.query import stored_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from kaizen_otel._trail.blocks import Block
     from kaizen_otel._trail.times import TimeIndex
     from kaizen_otel.audit._stored import Report
+    from kaizen_otel.audit._words import Words
     from kaizen_otel.audit.query import Filter, StoredRecord
 
     _Numbered = Iterator[tuple[int, int, Line]]  # line number, byte offset, line
@@ -39,8 +42,6 @@ _RECORDS: Final = b'"logRecords":['
 _RECORD_BEGIN: Final = b'{"timeUnixNano":"'
 _LINE_END: Final = b"]}]}]}"
 _NO_RECORD: Final = "a log record that is no audit record"
-
-_Words = list[tuple[bytes, ...]]
 
 
 class Found(NamedTuple):
@@ -67,7 +68,7 @@ def read_range(
     file cannot be read.
     """
     reader = _Reader(
-        filesystem, asked, asked.words(), _time_words(asked), report, index, block_bytes
+        filesystem, asked, words_of(asked), _time_words(asked), report, index, block_bytes
     )
     active = posixpath.join(directory, TRAIL_NAME + TRAIL_SUFFIX)
     done: set[str] = set()
@@ -89,8 +90,8 @@ def read_range(
 class _Reader:
     filesystem: Filesystem
     asked: Filter
-    words: _Words
-    time_words: _Words
+    words: Words
+    time_words: Words
     report: Report
     index: TimeIndex | None
     block_bytes: int
@@ -167,7 +168,10 @@ class _Reader:
         for request in read_line(line, number=number, offset=offset, on_problem=note):
             for log_record, resource in iter_log_records(request):
                 if resource is not last:
-                    last, owner = resource, resource_of(resource)
+                    last, owner = (
+                        resource,
+                        plain_attributes_or_none(resource.get("attributes")) or {},
+                    )
                 record = stored_record(log_record, resource, owner=owner)
                 if record is None:
                     self.report.add(path, _NO_RECORD)
@@ -183,7 +187,7 @@ def _is_outside(block: Block, asked: Filter) -> bool:
     return is_after or block.last_ns < asked.since_ns
 
 
-def _time_words(asked: Filter) -> _Words:
+def _time_words(asked: Filter) -> Words:
     """Return the digits with which every time between ``since`` and ``until`` begins."""
     if asked.since_ns is None or asked.until_ns is None:
         return []
@@ -194,7 +198,7 @@ def _time_words(asked: Filter) -> _Words:
     return [(b'"' + since[:count].encode(),)] if count >= _PREFIX_DIGITS_MIN else []
 
 
-def _lines_with(data: bytes, block: Block, words: _Words) -> _Numbered:
+def _lines_with(data: bytes, block: Block, words: Words) -> _Numbered:
     """Yield the plain lines in which all the words are."""
     if not words:
         yield from _all_lines([data], block)
@@ -243,7 +247,9 @@ def _pieces_with(
 def _owner(head: bytes) -> Mapping[str, object] | None:
     request = _object(head + _RECORDS + b"{}" + _LINE_END)
     owners = [] if request is None else [owner for _, owner in iter_log_records(request)]
-    return resource_of(owners[0]) if len(owners) == 1 else None
+    if len(owners) != 1:
+        return None
+    return plain_attributes_or_none(owners[0].get("attributes")) or {}
 
 
 def _object(data: bytes) -> Json | None:

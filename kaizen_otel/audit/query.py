@@ -6,14 +6,13 @@ Knows nothing of files: where records come from is the caller's business.
 from __future__ import annotations
 
 import datetime as dt
-import re
-import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from kaizen_otel import semconv
-from kaizen_otel._otlp.decode import plain_attributes
+from kaizen_otel._otlp.decode import plain_attributes_or_none
 from kaizen_otel.audit import record as names
+from kaizen_otel.audit._duplicates import Duplicates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -27,12 +26,7 @@ _AGENT_NAMES: Final = (
 )
 _DETAIL_PARTS: Final = ("kaizen.{}.", "kaizen.hmac.{}.")
 _NANOSECONDS: Final = 10**9
-_PAGE_RECORDS: Final = 64
-_MARK_BYTES: Final = 8
 _DIGITS_MAX: Final = 20  # of an unsigned 64-bit integer
-# What JSON has only one form for, leaving out the escapes of printable ASCII.
-_PLAIN: Final = re.compile(r"[A-Za-z0-9 _.:@+=,;!#$%()*?~^|{}\[\]-]+")
-_TEXTS_OF_VALUES: Final = frozenset({"true", "false", "none", "nan", "inf", "infinity"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,21 +97,6 @@ class Filter:
             and (self.action is None or self._is_action(record))
         )
 
-    def words(self) -> list[tuple[bytes, ...]]:
-        """Return what the JSON of every record that is asked for contains: of each tuple, one.
-
-        Only what JSON writes in no other way than this, if it escapes no printable ASCII.
-        """
-        wanted = [
-            _word_of(self.trace_id),
-            _word_of(self.user) if self.user and self.user[0].isalpha() else (),
-            _word_of(self.tool),
-            _word_of(self.agent),
-            _words_of_action(self.action),
-            {"denied": (b'"deny"',), "failure": (b'"failure"',)}.get(self.result or "", ()),
-        ]
-        return [one_of for one_of in wanted if one_of]
-
     def _is_action(self, record: StoredRecord) -> bool:
         # A tuple, since the attribute can be anything, a list too.
         return self.action in (
@@ -149,12 +128,13 @@ def stored_record(
 ) -> StoredRecord | None:
     """Read a decoded OTLP log record; None if it is no audit record.
 
-    ``owner`` is ``resource_of(resource)`` where the caller has it already.
+    ``owner`` are the Resource's plain attributes where the caller has them already.
     """
-    try:
-        attributes = plain_attributes(record.get("attributes"))
-    except (AttributeError, TypeError, ValueError, RecursionError):
-        return None  # JSON, and nothing that any exporter writes
+    attributes = plain_attributes_or_none(record.get("attributes"))
+    if attributes is None:
+        return None
+    if owner is None:
+        owner = plain_attributes_or_none(resource.get("attributes")) or {}
     record_id = attributes.get(names.RECORD_ID)
     if not isinstance(record_id, str):
         return None
@@ -165,59 +145,22 @@ def stored_record(
         attributes=attributes,
         trace_id=_text(record.get("traceId")),
         span_id=_text(record.get("spanId")),
-        resource=resource_of(resource) if owner is None else owner,
+        resource=owner,
     )
-
-
-def resource_of(resource: Json) -> Mapping[str, object]:
-    """Return the attributes of a decoded Resource; none of what is no Resource."""
-    try:
-        return plain_attributes(resource.get("attributes"))
-    except (AttributeError, TypeError, ValueError, RecursionError):
-        return {}
-
-
-class Seen:
-    """Knows which records have come already, in about ten bytes for each.
-
-    Records of a stream are found by their number: a page holds eight bytes of the ids of 64
-    neighbours.  A record without a place, or with another id in the same place, is kept whole.
-    """
-
-    __slots__ = ("_others", "_pages")
-
-    def __init__(self) -> None:
-        self._pages: dict[tuple[object, int], bytearray] = {}
-        self._others: set[bytes | str] = set()
-
-    def add(self, record: StoredRecord) -> bool:
-        """Note a record; False if it was there already."""
-        key = _short(record.record_id)
-        number = record.attributes.get(names.SEQUENCE)
-        stream_id = record.attributes.get(names.STREAM_ID)
-        if isinstance(key, bytes) and isinstance(number, int) and isinstance(stream_id, str):
-            page_key = stream_id, number // _PAGE_RECORDS
-            page = self._pages.get(page_key)
-            if page is None:
-                page = self._pages[page_key] = bytearray(_PAGE_RECORDS * _MARK_BYTES)
-            start = number % _PAGE_RECORDS * _MARK_BYTES
-            there, mark = bytes(page[start : start + _MARK_BYTES]), key[-_MARK_BYTES:]
-            if any(mark):
-                if there == mark:
-                    return False
-                if not any(there):
-                    page[start : start + _MARK_BYTES] = mark
-                    return True
-        if key in self._others:
-            return False
-        self._others.add(key)
-        return True
 
 
 def distinct(records: Iterable[StoredRecord]) -> Iterator[StoredRecord]:
     """Pass each record once: delivery is at least once, so trails hold duplicates."""
-    seen = Seen()
-    return (record for record in records if seen.add(record))
+    duplicates = Duplicates()
+    return (
+        record
+        for record in records
+        if duplicates.is_new(
+            record.record_id,
+            record.attributes.get(names.STREAM_ID),
+            record.attributes.get(names.SEQUENCE),
+        )
+    )
 
 
 def select(records: Iterable[StoredRecord], asked: Filter) -> list[StoredRecord]:
@@ -252,26 +195,6 @@ def _details(record: StoredRecord, part: str) -> dict[str, object]:
         for prefix in prefixes
         if name.startswith(prefix)
     }
-
-
-def _short(record_id: str) -> bytes | str:
-    """Return 16 bytes for a UUID: a set of millions of them must fit into memory."""
-    try:
-        return uuid.UUID(record_id).bytes
-    except ValueError:
-        return record_id
-
-
-def _word_of(value: str | None) -> tuple[bytes, ...]:
-    return (f'"{value}"'.encode(),) if value and _PLAIN.fullmatch(value) else ()
-
-
-def _words_of_action(action: str | None) -> tuple[bytes, ...]:
-    # The attribute's text is compared, and text is also made of numbers and the like.
-    if not action or not action[0].isalpha() or action.lower() in _TEXTS_OF_VALUES:
-        return ()
-    event, _ = names.event_of_action(action)
-    return (*_word_of(action), *_word_of(event)) if _word_of(action) else ()
 
 
 def _text(value: object) -> str:

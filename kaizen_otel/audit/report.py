@@ -17,8 +17,8 @@ from kaizen_otel.audit import record as names
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from kaizen_otel.audit._facts import Facts
     from kaizen_otel.audit._finding import Verdict
-    from kaizen_otel.audit.facts import Facts
 
 Framework = Literal["soc2", "gdpr", "hipaa", "pci", "ai-act"]
 Status = Literal["met", "not met", "not shown"]

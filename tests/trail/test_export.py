@@ -294,7 +294,7 @@ def test_a_bundle_is_made_and_checked_by_the_command(house: House) -> None:
     assert result.return_value == 0, result.output
     assert json.loads(result.stdout)["verdict"] == 0
     verdict = json.loads(read_bundle_member(path.read_bytes(), "verdict.json"))
-    assert (verdict["is_clean"], verdict["records"]) == (True, 22)
+    assert (verdict["exit_code"], verdict["records"]) == (0, 22)
     keys = json.loads(read_bundle_member(path.read_bytes(), "keys.json"))
     assert [key["key_id"] for key in keys["keys"]] == [SIGNER.key_id]
     result = house.run("export", "--check", str(path))

@@ -6,7 +6,7 @@ import errno
 import json
 import random
 from itertools import pairwise
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from kaizen_otel._trail.blocks import iter_blocks, plain_times
 from kaizen_otel._trail.range import _pieces_with, read_range
 from kaizen_otel._trail.times import Known, TimeIndex
+from kaizen_otel.audit._duplicates import Duplicates
 from kaizen_otel.audit._stored import Report, read_trail
-from kaizen_otel.audit.query import Filter, Seen, StoredRecord, distinct
+from kaizen_otel.audit.query import Filter, StoredRecord, distinct
 from kaizen_otel.testing.memory_filesystem import Fault, fail_operation
 from tests.trail.query_kit import (
     ACTIVE,
@@ -32,9 +33,6 @@ from tests.trail.query_kit import (
     request,
     write,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 BLOCK_BYTES = 2048
 SEALED = "audit-2026-11-24T16-00-00.000.jsonl"
@@ -449,30 +447,26 @@ def test_characters_that_go_escapes_are_still_plain() -> None:
     assert plain_times(data) == (at(1), at(1) + 5)
 
 
-def stored(number: int, record_id: str) -> StoredRecord:
-    attributes = {"audit.sequence.stream_id": STREAM, "audit.sequence.number": number}
-    return StoredRecord(record_id=record_id, time_ns=1, event_name="e", attributes=attributes)
-
-
-def test_seen_tells_a_duplicate_from_another_record_in_its_place() -> None:
-    seen = Seen()
-    first = stored(7, "01930000-0000-7000-8000-000000000001")
-    other = stored(7, "01930000-0000-7000-8000-000000000002")
-    zeros = stored(8, "01930000-0000-7000-0000-000000000000")
-    assert [seen.add(one) for one in (first, first, other, other, first)] == [
+def test_a_duplicate_is_told_from_another_record_in_its_place() -> None:
+    known = Duplicates()
+    first, other = "01930000-0000-7000-8000-000000000001", "01930000-0000-7000-8000-000000000002"
+    zeros = "01930000-0000-7000-0000-000000000000"
+    assert [known.is_new(one, STREAM, 7) for one in (first, first, other, other, first)] == [
         True, False, True, False, False,
     ]  # fmt: skip
-    assert [seen.add(one) for one in (zeros, zeros)] == [True, False]
-    assert [seen.add(one) for one in (stored(9, "no uuid"), stored(9, "no uuid"))] == [True, False]
+    assert [known.is_new(zeros, STREAM, 8) for _ in range(2)] == [True, False]
+    assert [known.is_new("no uuid", STREAM, 9) for _ in range(2)] == [True, False]
+    assert [known.is_new("01930000-0000-7000-8000-000000000009", None, 1) for _ in "ab"] == [
+        True, False,
+    ]  # fmt: skip
 
 
-def test_seen_needs_little_memory_for_each_record_of_a_stream() -> None:
-    seen = Seen()
+def test_a_record_of_a_stream_costs_little_memory() -> None:
+    known = Duplicates()
     for number in range(1, 6401):
-        assert seen.add(stored(number, f"01930000-0000-7000-8000-{number:012d}"))
-    pages: Iterator[bytearray] = iter(seen._pages.values())
-    assert sum(map(len, pages)) == 101 * 64 * 8
-    assert not seen._others
+        assert known.is_new(f"01930000-0000-7000-8000-{number:012d}", STREAM, number)
+    assert sum(map(len, known._pages.values())) == 101 * 64 * 8
+    assert not known._others
 
 
 @pytest.mark.parametrize(

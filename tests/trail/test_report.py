@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from kaizen_otel._cli.audit import audit
 from kaizen_otel._signing import Ed25519Signer
+from kaizen_otel.audit._facts import ACTORS_MAX, Facts
 from kaizen_otel.audit._finding import Finding, Severity, Verdict
-from kaizen_otel.audit.facts import ACTORS_MAX, Facts
 from kaizen_otel.audit.query import StoredRecord
 from kaizen_otel.audit.report import DISCLAIMER, FRAMEWORKS, Framework, Status, report
 from tests.trail.query_kit import ACTIVE, SECOND_NS, START_NS, STREAM, line, signed_stream
