@@ -35,6 +35,7 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _HEX: Final = re.compile(rf"[0-9a-f]{{{HASH_HEX}}}")
 _PLACE: Final = (names.RECORD_ID, names.STREAM_ID, names.SEQUENCE, names.SCHEMA)
 _SHOWN_MAX: Final = 120
+_FOREIGN: Final = "a log record that is no audit record"
 
 
 class Seen(NamedTuple):
@@ -80,15 +81,17 @@ def read_record(
     """
     findings: list[Finding] = []
     try:
-        seen = _place(record, path, offset)
+        values = attribute_values(record.get("attributes", []))
+        seen = _place(record, values, path, offset)
     except ForeignFieldError as error:
         return None, [_finding(record, "foreign_field", str(error), path, offset)]
     except NotCanonicalError as error:
+        if not any(name in _plain(record) for name in _PLACE):
+            return None, [_finding(record, "foreign_line", _FOREIGN, path, offset, "incomplete")]
         return None, [_finding(record, "not_canonical", str(error), path, offset)]
     except _UnplacedError as error:
         found = _finding(record, error.kind, str(error), path, offset, error.severity)
         return None, [found]
-    values = attribute_values(record.get("attributes"))
     if resource is not None and values.get(names.RESOURCE_HASH, resource) != resource:
         text = "the Resource is not the one that the producer sent with the record"
         findings.append(_finding(record, "resource_changed", text, path, offset))
@@ -98,12 +101,10 @@ def read_record(
     return seen, findings
 
 
-def _place(record: Json, path: str, offset: int) -> Seen:
-    attributes = record.get("attributes", [])
-    if not any(name in _plain(record) for name in _PLACE):
-        raise _UnplacedError("foreign_line", "a log record that is no audit record", "incomplete")
-    values = attribute_values(attributes)
-    digest = record_hash(canonical_record(record))
+def _place(record: Json, values: Mapping[str, Value], path: str, offset: int) -> Seen:
+    if not any(name in values for name in _PLACE):
+        raise _UnplacedError("foreign_line", _FOREIGN, "incomplete")
+    digest = record_hash(canonical_record(record, values))
     if not isinstance(values.get(names.RECORD_ID), str):
         raise NotCanonicalError(f"the record has no {names.RECORD_ID}")
     stream_id, sequence = values.get(names.STREAM_ID), values.get(names.SEQUENCE)

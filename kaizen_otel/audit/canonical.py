@@ -83,18 +83,23 @@ def tail_text(
     )
 
 
-def canonical_record(record: Json) -> bytes:
+def canonical_record(record: Json, values: Mapping[str, Value] | None = None) -> bytes:
     """Return the canonical form of a log record in OTLP/JSON's shape.
 
-    Raises ``NotCanonicalError``, and of it ``ForeignFieldError``, if it has none.
+    ``values`` are its ``attribute_values``, if the caller has them already.  Raises ``NotCanonicalError``, and of it ``ForeignFieldError``, if it has none.
     """
     for name, value in record.items():
         # The Collector writes some members with their defaults, which say nothing.
         if name not in _SIGNED and value not in ({}, None, "", 0):
             raise ForeignFieldError(f"the record has {name!r}, which no audit record has")
-    values = attribute_values(record.get("attributes"))
-    values.pop(names.INTEGRITY_VALUE, None)
-    attributes = ",".join(attribute_text(name, values[name]) for name in sorted(values))
+    known = attribute_values(record.get("attributes")) if values is None else values
+    attributes = ",".join(
+        [
+            attribute_text(name, known[name])
+            for name in sorted(known)
+            if name != names.INTEGRITY_VALUE
+        ]
+    )
     tail = tail_text(
         event_name=_text(record, "eventName"),
         observed_ns=_number(record, "observedTimeUnixNano"),
@@ -173,6 +178,10 @@ def _items(array: object) -> list[object]:
 
 
 def _value(name: str, value: object) -> Value:
+    if isinstance(value, dict) and len(cast("Json", value)) == 1:  # nearly all are texts
+        text = cast("Json", value).get("stringValue")
+        if isinstance(text, str):
+            return text
     kind, content = _only_member(value)
     if kind == "arrayValue":
         return [_string(name, item) for item in _items(content)]
