@@ -28,7 +28,6 @@ ACTIONS = (
     "checkpoint_load", "interrupt_triggered", "own_action",
 )  # fmt: skip
 RESULTS = ("success", "failure", "denied")
-_PARTS = 3
 _CARD = 4299001734 * 10**9
 
 
@@ -60,12 +59,14 @@ class Raising(Mapping[str, object]):
         return 1
 
 
-def _share(ways: dict[Any, object], number: int) -> dict[Any, object]:
-    """Every kind of secret goes by every way, one secret by a third of them, to save time."""
-    return dict(list(ways.items())[number // 10 % _PARTS :: _PARTS])
+def _share(ways: dict[Any, object], number: int, parts: int) -> dict[Any, object]:
+    """Every kind of secret goes by every way, one secret by one of so many parts of them."""
+    return dict(list(ways.items())[number // 10 % parts :: parts])
 
 
-def through_record(manager: AuditTrailManager, secret: Canary, number: int) -> None:
+def through_record(
+    manager: AuditTrailManager, secret: Canary, number: int, *, parts: int = 3
+) -> None:
     """``record()``: details, metadata, user and action, in every form that a value can have."""
     text, data = secret.text, secret.data
     details: dict[Any, object] = {
@@ -81,14 +82,16 @@ def through_record(manager: AuditTrailManager, secret: Canary, number: int) -> N
     manager.record(
         "qa",
         ACTIONS[number % len(ACTIONS)] if number % 3 else text,
-        _share(details, number),
+        _share(details, number, parts),
         RESULTS[number % 3],  # type: ignore[arg-type]
         user_id=text,
-        metadata=_share(metadata, number),
+        metadata=_share(metadata, number, parts),
     )
 
 
-def through_emit(manager: AuditTrailManager, secret: Canary, number: int) -> None:
+def through_emit(
+    manager: AuditTrailManager, secret: Canary, number: int, *, parts: int = 3
+) -> None:
     """``emit()``: known, unknown, nested, huge attributes, and names that are the secret."""
     text, data = secret.text, secret.data
     attributes: dict[Any, object] = {
@@ -109,7 +112,7 @@ def through_emit(manager: AuditTrailManager, secret: Canary, number: int) -> Non
         "kaizen.number": _CARD + number, "object": Speaking(text), "audit.target.id": text,
         "kaizen.object": Speaking(text), "audit.outcome": text, "audit.action": text,
     }  # fmt: skip
-    manager.emit(EVENTS[number % len(EVENTS)], _share(attributes, number))
+    manager.emit(EVENTS[number % len(EVENTS)], _share(attributes, number, parts))
     user = {"audit.actor.id": text, "audit.actor.type": "user"}
     manager.emit(text, {**user, "kaizen.audit.gap.reason": text})
     if number % 10 == 0:

@@ -20,69 +20,33 @@ import pytest
 
 from kaizen_otel import audit_trail
 from kaizen_otel._export import Delivered, Rejected, Retryable
-from kaizen_otel._otlp.decode import (
-    decode_logs_request,
-    decode_metrics_request,
-    decode_traces_request,
-)
 from kaizen_otel._pipeline import Pipeline
-from kaizen_otel.audit_trail import AuditTrailManager
 from kaizen_otel.config import Config
 from kaizen_otel.integrations import kaizen
 from kaizen_otel.observability import ObservabilityManager
-from kaizen_otel.testing import FakeTransport
 from tests.kaizen.agents import model_agent, tool_agent
 from tests.trail import canary_ways as ways
 from tests.trail.canaries import COUNT, MARKS, Canary, canaries, search
+from tests.trail.canary_house import House, Observed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from kaizen_otel._export import Signal, Transport
     from tests.kaizen.agents import Untyped
 
-DECODERS = {
-    "traces": decode_traces_request,
-    "metrics": decode_metrics_request,
-    "logs": decode_logs_request,
-}
 
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Callable[..., House]]:
+    """Make houses with settings; closed at the end."""
+    made: list[House] = []
 
-class House:
-    """An audit trail on the real disk, and everything that leaves it or stays."""
+    def one(**environment: str) -> House:
+        made.append(House(tmp_path, **environment))
+        return made[-1]
 
-    def __init__(
-        self, directory: Path, caplog: pytest.LogCaptureFixture, **environment: str
-    ) -> None:
-        caplog.set_level(logging.DEBUG, "kaizen_otel")
-        self.directory = directory
-        self.caplog = caplog
-        self.texts: list[str] = []
-        self.transport = FakeTransport()
-        anchors = {"KAIZEN_OTEL_ANCHOR_FILE": str(directory / "anchors.jsonl")}
-        spool = {"KAIZEN_OTEL_SPOOL_DIR": str(directory / "spool")}
-        self.config = Config.from_environment({**spool, **anchors, **environment})
-        self.manager = AuditTrailManager(config=self.config, transport=self.transport)
-
-    def everything(self) -> dict[str, bytes]:
-        """What an outsider may come to see, by where it was found."""
-        found = {
-            # What the program's own loggers say is the program's business.
-            "warnings": "\n".join(
-                r.getMessage() for r in self.caplog.records if r.name.startswith("kaizen_otel")
-            ).encode(),
-            "texts": "\n".join(self.texts).encode(errors="surrogatepass"),
-            "status": repr(self.manager.status()).encode(),
-        }
-        for number, (signal, body, _) in enumerate(self.transport.requests):
-            found[f"{signal} {number}"] = body
-            found[f"{signal} {number} as JSON"] = json.dumps(DECODERS[signal](body)).encode()
-        files = {str(p): p.read_bytes() for p in self.directory.rglob("*") if p.is_file()}
-        return found | files
-
-    def leaks(self) -> dict[str, set[str]]:
-        found = {where: search(data) for where, data in self.everything().items()}
-        return {where: what for where, what in found.items() if what}
+    yield one
+    for house in made:
+        house.close()
 
 
 @pytest.mark.parametrize(
@@ -94,11 +58,11 @@ class House:
     ids=["hmac", "encrypted"],
 )
 def test_no_way_into_the_audit_trail_leads_a_secret_out(
-    count: int, settings: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    count: int, settings: dict[str, str], tmp_path: Path, make: Callable[..., House]
 ) -> None:
     if settings:
         settings = {**settings, "KAIZEN_OTEL_SUBJECT_KEYS": str(tmp_path / "subjects")}
-    house = House(tmp_path, caplog, **settings)
+    house = make(**settings)
     for number, secret in enumerate(canaries(1, count)):
         ways.through_record(house.manager, secret, number)
         ways.through_emit(house.manager, secret, number)
@@ -110,10 +74,10 @@ def test_no_way_into_the_audit_trail_leads_a_secret_out(
 
 
 def test_saboteur_without_protection_every_kind_is_found_in_every_place(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., House], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit_trail, "protect", lambda attributes, *_: dict(attributes))
-    house = House(tmp_path, caplog)
+    house = make()
     secrets = canaries(1, 20)
     for secret in secrets:
         house.manager.emit("e", {"note": secret.text})
@@ -125,31 +89,11 @@ def test_saboteur_without_protection_every_kind_is_found_in_every_place(
     assert kinds == set(MARKS)
 
 
-class Observed(House):
-    """An observed process: four signals, the audit records among them on the same transport."""
-
-    def __init__(self, directory: Path, caplog: pytest.LogCaptureFixture) -> None:
-        both = {"OTEL_SEMCONV_STABILITY_OPT_IN": "gen_ai_latest_experimental/dup"}
-        super().__init__(directory, caplog, **both)
-        sent = self.transport
-        transports: dict[Signal, Transport] = {"traces": sent, "metrics": sent, "logs": sent}
-        self.pipeline = Pipeline(self.config, transports=transports)
-        # The pipeline's own audit trail would go to the network.
-        self.pipeline._audit = self.manager
-        self.observability = ObservabilityManager("shop", pipeline=self.pipeline)
-
-    def leaks(self, *signals: str) -> dict[str, set[str]]:
-        """Stop, so that everything has been sent, and look."""
-        assert self.pipeline.shutdown(30_000)
-        assert {signal for signal, _, _ in self.transport.requests} >= set(signals or DECODERS)
-        return super().leaks()
-
-
 @pytest.fixture
-def observed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Iterator[Observed]:
-    made = Observed(tmp_path, caplog)
+def observed(tmp_path: Path) -> Iterator[Observed]:
+    made = Observed(tmp_path)
     yield made
-    made.pipeline.shutdown(2_000)
+    made.close()
 
 
 def test_what_tools_models_and_memories_say_is_in_no_signal(observed: Observed) -> None:
@@ -194,11 +138,9 @@ def test_known_secrets_are_taken_out_of_what_callers_send_on_purpose(observed: O
     assert observed.leaks("traces", "logs") == {}
 
 
-def test_what_a_server_says_comes_into_no_record(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_a_server_says_comes_into_no_record(make: Callable[..., House]) -> None:
     """Its words may quote a header with credentials.  The operator's warning may, the trail not."""
-    house = House(tmp_path, caplog)
+    house = make()
     secret = canaries(5, 1)[0].text
     house.transport.after = lambda signal, body: (
         Rejected(reason="bad_request", message=f"no {secret}")

@@ -122,8 +122,8 @@ def house(tmp_path: Path) -> Iterator[House]:
         manager.shutdown(5_000)
 
 
-def fill(manager: AuditTrailManager, count: int = 2) -> None:
-    for user in USERS:
+def fill(manager: AuditTrailManager, count: int = 2, users: tuple[str, ...] = USERS) -> None:
+    for user in users:
         for number in range(count):
             secret = SECRET.format(user)
             receipt = manager.record(
