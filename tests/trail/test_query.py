@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaizen_otel._trail.blocks import iter_blocks, plain_times
@@ -207,6 +207,7 @@ def test_every_question_has_the_answer_of_reading_everything(
         assert ask(disk, asked, index=index) == scan(disk, asked)
 
 
+@settings(max_examples=30)
 @given(trails())
 def test_without_a_filter_the_same_faults_are_reported_as_by_reading_everything(
     files: list[tuple[str, bytes]],
@@ -218,6 +219,7 @@ def test_without_a_filter_the_same_faults_are_reported_as_by_reading_everything(
     assert found.problems == expected.problems
 
 
+@settings(max_examples=30)
 @given(trails(), questions())
 def test_a_line_that_is_not_plain_is_reported_whatever_is_asked(
     files: list[tuple[str, bytes]], asked: Filter
