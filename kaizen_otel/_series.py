@@ -17,6 +17,7 @@ from kaizen_otel._otlp.metrics import (
     encode_histogram,
     encode_sum,
 )
+from kaizen_otel._redaction import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +30,8 @@ SERIES_MAX: Final = 2000
 ALIASES_MAX: Final = 2 * SERIES_MAX
 _MILLISECOND_NS: Final = 1_000_000
 Key = tuple[tuple[str, object], ...]
+# Asked once per attribute set, not per measurement.
+_redactor: Final = Redactor()
 _OVERFLOW: Final[Key] = (("otel.metric.overflow", True),)
 
 
@@ -126,8 +129,9 @@ class Stream:
 
 
 def key_of(attributes: Mapping[str, object] | None) -> Key:
-    """Return what names a series: its attributes, sorted."""
-    return tuple(sorted((name, _plain(value)) for name, value in (attributes or {}).items()))
+    """Return what names a series: its attributes, sorted, without what looks like a secret."""
+    plain = {name: _plain(value) for name, value in (attributes or {}).items()}
+    return tuple(sorted(_redactor.redact_attributes(plain).items()))
 
 
 def _plain(value: object) -> object:

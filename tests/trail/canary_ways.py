@@ -194,6 +194,9 @@ def through_telemetry(manager: ObservabilityManager, secret: Canary) -> None:
     span.set_attributes(secrets)
     span.add_event("own", secrets)
     span.end()
+    assert manager.metrics is not None
+    manager.metrics.counter("own.count", 1, {"api_key": text, "session.token": text})
+    manager.metrics.histogram("own.size", 1, {"password": text})
     logger = logging.getLogger("callers.own")
     handler = manager.logging.handler()
     logger.addHandler(handler)

@@ -135,7 +135,7 @@ def test_known_secrets_are_taken_out_of_what_callers_send_on_purpose(observed: O
     """Texts of spans and logs are the caller's word; the net is for what looks like a secret."""
     for secret in canaries(4, 100):
         ways.through_telemetry(observed.observability, secret)
-    assert observed.leaks("traces", "logs") == {}
+    assert observed.leaks() == {}
 
 
 def test_what_a_server_says_comes_into_no_record(make: Callable[..., House]) -> None:

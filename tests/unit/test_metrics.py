@@ -270,3 +270,12 @@ def test_every_declared_instrument_is_emitted_with_its_unit_and_kind() -> None:
     for name, instrument in semconv.INSTRUMENTS.items():
         assert found[name].get("unit", "") == instrument.unit
         assert ("histogram" in found[name]) == (instrument.kind == "histogram")
+
+
+def test_secrets_in_labels_are_redacted_and_share_a_series() -> None:
+    metrics = MetricsManager()
+    for secret in ("hunter2", "hunter3"):
+        metrics.counter("logins", 1, {"api_key": secret, "host": f"https://u:{secret}@h/", "n": 1})
+    assert "hunter" not in metrics.export_text()
+    labels = {"api_key": "[REDACTED:key]", "host": "https://[REDACTED:url_password]@h/", "n": 1}
+    assert metrics.value("logins", labels) == 2
