@@ -259,11 +259,14 @@ def main() -> int:
     if asked.json:
         names = ("goal", "figure", "bound", "met")
         goal_rows = [dict(zip(names, goal, strict=True)) for goal in goals]
-        write(json.dumps({"record_bytes": bench.size, "table": table, "goals": goal_rows}) + "\n")
+        head = {"record_bytes": bench.size, "load": os.getloadavg()[0], "rounds": rounds}
+        write(json.dumps({**head, "table": table, "goals": goal_rows}) + "\n")
     else:
         machine = f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
         write(f"Python {platform.python_version()}, {machine}; medians of {rounds} rounds; ")
         write(f"a record is {bench.size} bytes on the disk\n")
+        if os.getloadavg()[0] > (os.cpu_count() or 1) + 1:
+            write("CAUTION: other programs were busy; only what is compared side by side counts\n")
         for line in lines_of(table):
             write(f"{line}\n")
         for title, figure, bound, is_met in goals:

@@ -138,6 +138,7 @@ class Ours(Contender):
 
     def open(self, directory: Path, sink: str, runner: asyncio.Runner) -> None:
         """Make the manager."""
+        from kaizen_otel._signing import Ed25519Signer
         from kaizen_otel.audit_trail import AuditTrailManager
         from kaizen_otel.config import Config
 
@@ -150,7 +151,8 @@ class Ours(Contender):
                 "OTEL_SERVICE_NAME": "bench",
             }
         )
-        self._manager = AuditTrailManager(config=config, warn=_complain)
+        signer = Ed25519Signer.generate()
+        self._manager = AuditTrailManager(config=config, signer=signer, warn=_complain)
         self._trace_id, self._span_id = bytes(range(1, 17)), bytes(range(1, 9))
 
     def put(self, index: int) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
+_WAKES_MAX: Final = 16
 _logger: Final = logging.getLogger(__name__)
 
 
@@ -170,12 +171,15 @@ def failed_answer(error: BaseException) -> Answer[int]:
 def _wake(arrived: _Arrived) -> None:
     for loop, futures in arrived.items():
         try:
-            loop.call_soon_threadsafe(_set_results, futures)
+            loop.call_soon_threadsafe(_set_results, loop, futures)
         except RuntimeError:
             continue  # the loop is closed, nobody waits there any more
 
 
-def _set_results(futures: list[asyncio.Future[None]]) -> None:
-    for future in futures:
+def _set_results(loop: asyncio.AbstractEventLoop, futures: list[asyncio.Future[None]]) -> None:
+    """Wake some tasks now and the others in the loop's next turn: it has more to do than these."""
+    for future in futures[:_WAKES_MAX]:
         if not future.done():
             future.set_result(None)
+    if len(futures) > _WAKES_MAX:
+        loop.call_soon(_set_results, loop, futures[_WAKES_MAX:])

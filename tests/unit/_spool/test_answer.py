@@ -143,6 +143,30 @@ def test_a_batch_wakes_a_loop_once() -> None:
         loop.close()
 
 
+def test_a_loop_turns_while_a_large_batch_is_woken() -> None:
+    """Whatever else the loop has to do waits for some of the tasks, not for all of them."""
+
+    async def scenario() -> list[str]:
+        order: list[str] = []
+        loop = asyncio.get_running_loop()
+        answers: list[Answer[int]] = [Answer() for _ in range(64)]
+
+        async def wait(answer: Answer[int]) -> None:
+            if await wait_for(answer) == 0:
+                loop.call_soon(order.append, "other")
+            order.append("woken")
+
+        waiting = [asyncio.ensure_future(wait(answer)) for answer in answers]
+        await asyncio.sleep(0)
+        answer_all(zip(answers, range(64), strict=True))
+        await asyncio.gather(*waiting)
+        return order
+
+    order = asyncio.run(scenario())
+    assert order.count("woken") == 64
+    assert order.index("other") <= 32
+
+
 def test_a_batch_fails_as_a_whole() -> None:
     answers: list[Answer[int]] = [Answer(), Answer()]
     answer_all(zip(answers, (1, 2), strict=True), OSError("no disk"))
