@@ -13,7 +13,7 @@ import pytest
 from kaizen_otel._audit_anchors import Anchors
 from kaizen_otel._audit_own import OwnRecords
 from kaizen_otel._edges import SystemClock
-from kaizen_otel._export import Retryable
+from kaizen_otel._export import Delivered, Rejected, Retryable
 from kaizen_otel._otlp.common import encode_resource
 from kaizen_otel._otlp.decode import decode_log_record, plain_attributes
 from kaizen_otel._otlp.json import iter_log_records
@@ -175,6 +175,24 @@ class TestBeginningAndEnd:
         manager.shutdown(5_000)
         status = manager.status()
         assert (status.emitted, status.own, status.delivered) == (1, 2, 3)
+
+    def test_the_counts_add_up_whatever_happens(self, world: World) -> None:
+        world.receiver.script = [Rejected(reason="bad_request", message="400"), Delivered()]
+        manager = world.manager()
+        for number in range(200):
+            fault = fail_operation("write", Fault(error=errno.ENOSPC))
+            world.filesystem.fault = fault if number % 50 == 49 else None
+            _fact(manager)
+        world.filesystem.fault = None
+        _wait_until(lambda: manager.status().gaps > 0)
+        assert manager.flush(10_000)
+        manager.shutdown(10_000)
+        found = manager.status()
+        assert found.emitted == 200 == found.durable + found.refused + found.waiting
+        assert found.refusals == {"write_failed": 4}
+        stored = found.durable + found.gaps + found.own
+        assert stored == found.delivered + found.quarantined + found.undelivered
+        assert stored == len(world.stored()) - found.quarantined, "quarantined ones are there twice"
 
     def test_who_records_nothing_stores_nothing(self, world: World) -> None:
         manager = world.manager()
