@@ -245,9 +245,7 @@ class Shipper:
                 # Telemetry may take it for a yes; here what another program got would be lost.
                 message = message or "the answer has no length, a part of it may be missing"
                 self._outage.fail("wrong_protocol", message)
-            case Delivered(rejected_count=0, is_reconnected=is_reconnected):
-                if is_reconnected:
-                    self._disconnect()
+            case Delivered(rejected_count=0):
                 self._alarm.note_sent(has_more=len(records) >= self._count_max)
                 self._advance(stream, records)
                 self._refusals.note_taken()
@@ -267,39 +265,35 @@ class Shipper:
                 self._outage.fail(reason, message)
             case Retryable(reason=reason, message=message, retry_after_ms=retry_after_ms):
                 self._outage.fail(reason, message, retry_after_ms or 0)
-                if reason in CONNECTION_FAILED:
-                    self._disconnect()
             case _:
                 assert_never(outcome)
 
     def _send(self, body: bytes) -> Outcome:
+        """Send, and note if what was delivered before may have to be delivered again."""
         deadline_ns = self._clock.monotonic_ns() + self._timeout_ms * _MILLISECOND_NS
-        return self._transport.send("logs", body, deadline_ns=deadline_ns)
-
-    def _disconnect(self) -> None:
-        """Note that what was delivered may have to be delivered again."""
-        self._outage.disconnect()
-        for stream in self._sources():
-            stream.note_disconnect()
+        outcome = self._transport.send("logs", body, deadline_ns=deadline_ns)
+        if (
+            outcome.is_reconnected
+            if isinstance(outcome, Delivered)
+            else outcome.reason in CONNECTION_FAILED
+        ):
+            self._outage.disconnect()
+            for stream in self._sources():
+                stream.note_disconnect()
+        return outcome
 
     def _confirm(self, now_ns: int, pause_ns: int) -> int:
         """Ask whether the receiver that took the last records is still there; when to ask next."""
         if self._confirm_at_ns is None or now_ns < self._confirm_at_ns:
             return pause_ns if self._confirm_at_ns is None else self._confirm_at_ns - now_ns
         outcome = self._send(b"")
-        if not isinstance(outcome, Delivered):
-            is_lost = outcome.reason in CONNECTION_FAILED
-            if is_lost or self._outage.failing_ns:
-                self._outage.fail(outcome.reason, outcome.message)
-                if is_lost:
-                    self._disconnect()
-                return max(0, self._outage.retry_at_ns - now_ns)
-        elif outcome.is_reconnected:
-            self._disconnect()
-        # Any answer over the old connection says that the machine behind it has kept its memory.
-        self._confirm_at_ns = None
         if isinstance(outcome, Delivered):
             self._recover()
+        elif outcome.reason in CONNECTION_FAILED or self._outage.failing_ns:
+            self._outage.fail(outcome.reason, outcome.message)
+            return max(0, self._outage.retry_at_ns - now_ns)
+        # Any answer over the old connection says that the machine behind it has kept its memory.
+        self._confirm_at_ns = None
         return 0
 
     def _judge(self, stream: Stream, records: list[Record], refusal: Rejected) -> None:
@@ -309,7 +303,8 @@ class Shipper:
         """
         record, message = records[0], refusal.message
         is_certain = self._refusals.is_certain(record, stream.stream_id, refusal.reason)
-        if not is_certain or not isinstance(self._send(b""), Delivered):
+        empty = self._send(b"") if is_certain else refusal
+        if not isinstance(empty, Delivered) or not empty.is_otlp:
             self._outage.fail("refused", message)
             return
         try:

@@ -208,6 +208,13 @@ def test_a_server_that_refuses_everything_is_blamed_and_no_record_is_set_aside()
     assert bench.receiver.taken == _texts(1, 3)
 
 
+def test_a_success_that_is_no_otlp_does_not_put_the_blame_on_a_record() -> None:
+    bench = Bench(1)
+    bench.receiver.refuses = lambda texts: BAD_REQUEST if texts else Delivered(is_otlp=False)
+    bench.run(seconds=5)
+    assert (bench.sequence_next, bench.gaps) == (0, [])
+
+
 def test_a_record_that_cannot_be_set_aside_stays_where_it_is() -> None:
     bench = Bench(1)
     bench.receiver.refuses = lambda texts: BAD_REQUEST if texts else None
@@ -434,6 +441,31 @@ class TestConfirm:
         bench.append(1, "x")
         bench.run(seconds=1)
         assert bench.receiver.taken[3:] == ["x1", *_texts(1, 3)]
+
+    @pytest.mark.parametrize(
+        "outcome",
+        [
+            Delivered(is_reconnected=True, rejected_count=1, message="no room"),
+            Delivered(is_reconnected=True, is_otlp=False),
+        ],
+        ids=["partial", "no OTLP"],
+    )
+    def test_also_if_the_first_answer_on_it_is_no_yes(self, outcome: Outcome) -> None:
+        bench = Bench(3)
+        bench.run()
+        bench.receiver.script = [outcome]
+        bench.append(1, "x")
+        bench.run(seconds=2)
+        assert bench.receiver.taken[3:] == ["x1", *_texts(1, 3)]
+
+    def test_also_if_it_answers_the_question_about_a_refused_record(self) -> None:
+        bench = Bench(3)
+        bench.run()
+        bench.receiver.script = [BAD_REQUEST, Delivered(is_reconnected=True)]
+        bench.append(1, "x")
+        bench.run(seconds=2)
+        assert bench.receiver.taken[3:] == _texts(1, 3)
+        assert [gap.first_sequence for gap in bench.gaps] == [4]
 
     def test_one_empty_request_follows_45_seconds_after_the_last_delivery(self) -> None:
         bench = Bench(3)
