@@ -67,7 +67,7 @@ class Torn(NamedTuple):
 class StrictReader:
     """Gives a verifier everything that is in lines.
 
-    ``only``, if given, are the streams that count: all else was seen before.
+    ``only``, if given, are the streams that count: the others were seen before.
     """
 
     def __init__(self, verifier: Verifier, *, only: frozenset[str] | None = None) -> None:
@@ -80,10 +80,9 @@ class StrictReader:
         """Read one line; what is wrong with it is reported to the verifier."""
 
         def note(problem: Problem) -> None:
-            if self._only is None:
-                self._note(problem, path, line.size)
+            self._note(problem, path, line.size)
 
-        if not line.is_cut and not _is_text(line.data) and self._only is None:
+        if not line.is_cut and not _is_text(line.data):
             self._report("not_text", "the line has bytes that are no text", path, offset)
         for request in read_line(
             line, number=number, offset=offset, on_problem=note, decoder=DECODER
@@ -103,8 +102,7 @@ class StrictReader:
 
     def _read_request(self, request: Json, path: str, offset: int) -> None:
         if "resourceLogs" not in request:
-            if self._only is None:
-                self._report("foreign_line", "a request of another signal", path, offset)
+            self._report("foreign_line", "a request of another signal", path, offset)
             return
         around = foreign_members(request, _REQUEST)
         for group in self._objects(request.get("resourceLogs"), path, offset):
@@ -123,19 +121,22 @@ class StrictReader:
         for item in cast("list[object]", value) if isinstance(value, list) else [value]:
             if isinstance(item, dict):
                 yield cast("Json", item)
-            elif self._only is None and value is not None:
+            elif value is not None:
                 self._report(
                     "foreign_line", "something else where a record should be", path, offset
                 )
 
     def add(self, record: Json, resource: str, path: str, offset: int) -> None:
         """Take in a decoded record; ``resource`` is the hash of its Resource."""
-        if self._only is None or place_of(record)[0] in self._only:
+        if self._counts(place_of(record)[0]):
             self._verifier.add_log_record(record, resource, path=path, offset=offset)
+
+    def _counts(self, stream_id: str) -> bool:
+        return self._only is None or not stream_id or stream_id in self._only
 
     def _foreign(self, record: Json, name: str, path: str, offset: int) -> None:
         stream_id, sequence = place_of(record)
-        if self._only is None or stream_id in self._only:
+        if self._counts(stream_id):
             self._verifier.report(
                 Finding(
                     kind="foreign_field",

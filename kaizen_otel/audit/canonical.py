@@ -86,7 +86,8 @@ def tail_text(
 def canonical_record(record: Json, values: Mapping[str, Value] | None = None) -> bytes:
     """Return the canonical form of a log record in OTLP/JSON's shape.
 
-    ``values`` are its ``attribute_values``, if the caller has them already.  Raises ``NotCanonicalError``, and of it ``ForeignFieldError``, if it has none.
+    ``values`` are its ``attribute_values``, if the caller has them already.  Raises
+    ``NotCanonicalError``, and of it ``ForeignFieldError``, if it has none.
     """
     for name, value in record.items():
         # The Collector writes some members with their defaults, which say nothing.

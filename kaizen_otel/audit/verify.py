@@ -236,6 +236,10 @@ class Verifier:
         for stream_id, stream in other.streams.items():
             if stream_id in stream_ids or stream_id not in self.streams:
                 self.streams[stream_id] = stream
+        known = set(self._findings)
+        for finding in other._findings:
+            if finding not in known:
+                self._keep(finding)
         self.keys |= other.keys
 
     def finish(self, anchors: Iterable[Anchor] = ()) -> Verdict:
