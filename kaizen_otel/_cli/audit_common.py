@@ -14,7 +14,6 @@ import click
 
 from kaizen_otel._collector.resources import cache_directory
 from kaizen_otel._edges import OsFilesystem, SystemClock
-from kaizen_otel._spool.store import read_key
 from kaizen_otel._trail.times import TimeIndex
 from kaizen_otel.audit._content import PREFIX, Pseudonyms
 from kaizen_otel.audit.query import Filter
@@ -177,6 +176,8 @@ def pseudonym_of_user(root: str, user: str) -> str:
 
 def pseudonyms_of(root: str) -> Pseudonyms:
     """Return what makes pseudonyms with the key of a spool; ``click.UsageError`` if it has none."""
+    from kaizen_otel._spool.store import read_key  # loads the emitter
+
     key = read_key(root, filesystem=OsFilesystem())
     if not key:
         raise click.UsageError(

@@ -331,10 +331,13 @@ def plain_attributes(attributes: object) -> dict[str, object]:
     """
     if not isinstance(attributes, list):
         return {}
-    items = cast("list[dict[str, object]]", attributes)
-    return {
-        str(item.get("key", "")): plain_value(cast("Json", item.get("value", {}))) for item in items
-    }
+    result: dict[str, object] = {}
+    for item in cast("list[dict[str, dict[str, object]]]", attributes):
+        value = item.get("value", {})
+        # Most are text, and a trail has millions of them.
+        text = value.get("stringValue") if len(value) == 1 else None
+        result[str(item.get("key", ""))] = text if type(text) is str else plain_value(value)
+    return result
 
 
 def plain_attributes_or_none(attributes: object) -> dict[str, object] | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Final
 
 _PAGE_RECORDS: Final = 64
 _MARK_BYTES: Final = 8
+_UUID_CHARACTERS: Final = 36
+_UUID_BYTES: Final = 16
 
 
 class Duplicates:
@@ -47,6 +48,7 @@ class Duplicates:
 def _short(record_id: str) -> bytes | str:
     """Return 16 bytes for a UUID: a set of millions of them must fit into memory."""
     try:
-        return uuid.UUID(record_id).bytes
+        key = bytes.fromhex(record_id.replace("-", ""))
     except ValueError:
         return record_id
+    return key if len(record_id) == _UUID_CHARACTERS and len(key) == _UUID_BYTES else record_id
