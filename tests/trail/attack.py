@@ -140,6 +140,17 @@ def missing(trail: Trail, gone: Entry) -> Expected:
     return Expected(gone.stream, first, gone.number, frozenset({"gap"}))
 
 
+def commit_start(trail: Trail, entry: Entry) -> int:
+    """Return the first number that is covered by the same signature as a record.
+
+    If that signature goes at the end of a stream, what is not covered any more begins there.
+    """
+    chain, first = trail.streams()[entry.stream], entry.number
+    while first - 1 in chain and not chain[first - 1].is_signed:
+        first -= 1
+    return first
+
+
 def strangers_key(rnd: random.Random) -> Ed25519Signer:
     """Return a key that no producer has."""
     return Ed25519Signer(Ed25519PrivateKey.from_private_bytes(rnd.randbytes(32)))

@@ -8,6 +8,7 @@ line, ``kind stream sequence``; exit code 0 clean, 1 tampering, 2 incomplete, 3 
 import argparse
 import hashlib
 import json
+import re
 from base64 import b64decode
 from collections import defaultdict
 from collections.abc import Iterator
@@ -57,14 +58,14 @@ class Record:  # section 3
     def __init__(self, log: Json, resource: str, *, is_odd: bool) -> None:
         form = {name: log.get(name, "0" if "Nano" in name else "") for name in HASHED}
         pairs = sorted(form["attributes"], key=itemgetter("key"))
-        self.values = defaultdict(str, {i["key"]: [*i["value"].values(), ""][0] for i in pairs})
+        texts = {item["key"]: [*map(str, item["value"].values()), ""][0] for item in pairs}
+        values = self.values = defaultdict(str, texts)
         form["attributes"] = [item for item in pairs if item["key"] != SIGNED + "value"]
         self.digest, self.event = sha(form), form["eventName"]
-        self.stream = str(self.values[PLACE + "stream_id"])
-        self.number = int(self.values[PLACE + "number"] or 0)
+        self.stream, self.number = values[PLACE + "stream_id"], int(values[PLACE + "number"] or 0)
         self.wrong = ["foreign_field"] * (is_odd or has_more(log, *HASHED))
         self.wrong += ["unplaced"] * (len(self.stream) != 36)
-        self.wrong += ["resource_changed"] * (self.values[OWN + "resource_hash"] != resource)
+        self.wrong += ["resource_changed"] * (values[OWN + "resource_hash"] != resource)
 
     def problem(self, keys: Json) -> str:  # section 6
         key, signature = self.values[SIGNED + "certificate"], self.values[SIGNED + "value"]
@@ -83,20 +84,19 @@ class Record:  # section 3
         values, of = self.values, self.values[OWN + "gap.stream_id"]
         if self.event == OWN + "pruned":
             return [(values[OWN + "pruned.stream_id"], 1, int(values[OWN + "pruned.number"]), "")]
-        texts = values[OWN + "gap.sequences"]["values"] if of and self.event == OWN + "gap" else []
+        text = values[OWN + "gap.sequences"] if of and self.event == OWN + "gap" else ""
         kind = "declared" * (values[OWN + "gap.reason"] != "write_failed")
-        ranges = [item["stringValue"].split("-") for item in texts if "-" in item["stringValue"]]
+        ranges = re.findall("([0-9]+)-([0-9]+)", text)
         return [(of, int(first), int(last), kind) for first, last in ranges]
 
 
 def read(data: bytes, found: Json) -> Iterator[Record]:  # section 2
-    decoder = json.JSONDecoder(object_pairs_hook=members)
     for line in data.split(b"\n"):
         text = line.decode(errors="replace").strip()
         while text:
             end = text.find('{"resourceLogs"', 1) % (len(text) + 1)
             try:
-                request, end = decoder.raw_decode(text)
+                request, end = json.JSONDecoder(object_pairs_hook=members).raw_decode(text)
                 for group in request["resourceLogs"]:
                     resource = group.get("resource", {})
                     pairs = sorted(resource.get("attributes", []), key=itemgetter("key"))

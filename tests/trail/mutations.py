@@ -17,6 +17,7 @@ from tests.trail.attack import (
     about,
     attack,
     changed,
+    commit_start,
     edited,
     is_before_last,
     missing,
@@ -92,7 +93,10 @@ def swap_records(trail: Trail, rnd: random.Random) -> Attack:
         for old, new in ((first, second), (second, first))
     }
     kinds = LINK | {"bad_start", "after_end", "missing_signature", "unsigned_tail"}
-    return changed(trail, others, [Expected.at(old, kinds) for old in others])
+    expected = [
+        Expected(old.stream, commit_start(trail, old), old.number + 1, kinds) for old in others
+    ]
+    return changed(trail, others, expected)
 
 
 @attack()
@@ -148,7 +152,7 @@ def change_normal_form(trail: Trail, rnd: random.Random) -> Attack:
 @attack()
 def change_type(trail: Trail, rnd: random.Random) -> Attack:
     """An integer as text, or a text as a list of one."""
-    old = pick(trail, rnd)
+    old = pick(trail, rnd, is_before_last(trail))
     pairs = [dict(item) for item in cast("list[Json]", old.log["attributes"])]
     pair = rnd.choice([p for p in pairs if not str(p["key"]).startswith("audit.integrity.")])
     kind, content = next(iter(cast("Json", pair["value"]).items()))
@@ -292,11 +296,7 @@ def strip_signature(trail: Trail, rnd: random.Random) -> Attack:
 @attack()
 def strip_signature_and_certificate(trail: Trail, rnd: random.Random) -> Attack:
     old = pick(trail, rnd, lambda entry: entry.is_signed)
-    chain, first = trail.streams()[old.stream], old.number
-    while first - 1 in chain and not chain[first - 1].is_signed:
-        first -= 1
-    # At the end of a stream the whole commit that it signed is not covered any more.
-    expected = Expected(old.stream, first, old.number + 1, LINK | TAIL)
+    expected = Expected(old.stream, commit_start(trail, old), old.number + 1, LINK | TAIL)
     return changed(trail, {old: unsigned(old)}, [expected])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Final
 
 from kaizen_otel.audit import record as names
@@ -168,26 +169,28 @@ def _anchored(trail: Trail, rnd: random.Random) -> str:
     return rnd.choice(sorted(found))
 
 
+def _cut_after(trail: Trail, rnd: random.Random, fits: Callable[[Entry], bool]) -> Attack:
+    """Cut a stream after a record that fits and is before its last anchor."""
+    places = [
+        (stream, number)
+        for stream, chain in trail.streams().items()
+        for number, entry in chain.items()
+        if fits(entry) and number < last_anchored(trail, stream)
+    ]
+    if not places:
+        raise NotApplicableError
+    return _cut(trail, *rnd.choice(places))
+
+
 @attack(needs="anchors")
 def truncate_after_a_checkpoint(trail: Trail, rnd: random.Random) -> Attack:
     """It looks as a stream looks whose process was killed."""
-    stream = _anchored(trail, rnd)
-    chain = trail.streams()[stream]
-    last = last_anchored(trail, stream)
-    places = [n for n, entry in chain.items() if entry.event in CHECKPOINTS and n < last]
-    if not places:
-        raise NotApplicableError
-    return _cut(trail, stream, rnd.choice(places))
+    return _cut_after(trail, rnd, lambda entry: entry.event in CHECKPOINTS)
 
 
 @attack(needs="anchors")
 def truncate_after_a_signed_record(trail: Trail, rnd: random.Random) -> Attack:
-    stream = _anchored(trail, rnd)
-    last = last_anchored(trail, stream)
-    places = [n for n, e in trail.streams()[stream].items() if e.is_signed and n < last]
-    if not places:
-        raise NotApplicableError
-    return _cut(trail, stream, rnd.choice(places))
+    return _cut_after(trail, rnd, lambda entry: entry.is_signed)
 
 
 @attack()

@@ -195,8 +195,9 @@ class Producer:
 class Kit:
     """What producers share: a seed, a clock, ids."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, commit_max: int = 64) -> None:
         self.rnd = random.Random(seed)
+        self.commit_max = commit_max
         self.now_ns = START_NS
         self.made = 0
 
@@ -208,7 +209,8 @@ class Kit:
 
     def commit_size(self) -> int:
         """Mostly one record, sometimes a full group commit."""
-        return self.rnd.choice((1, 1, 1, 2, 3, 8, self.rnd.randint(9, 64)))
+        sizes = (1, 1, 1, 2, 3, 8, self.rnd.randint(9, 64))
+        return min(self.rnd.choice(sizes), self.commit_max)
 
     def signer(self) -> Ed25519Signer:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -216,14 +218,16 @@ class Kit:
         return Ed25519Signer(Ed25519PrivateKey.from_private_bytes(self.rnd.randbytes(32)))
 
 
-def make_trail(seed: int, *, work: int = 8) -> Trail:
+def make_trail(seed: int, *, work: int = 8, commit_max: int = 64) -> Trail:
     """Return the trail of a few producers; ``work`` is how many commits each of them has.
+
+    No commit holds more than ``commit_max`` records.
 
     Streams, in the order in which they start: one that is closed, one that crashes, a forked
     child of the first that still runs, one that rotates its key, and one whose beginning was
     pruned.
     """
-    kit = Kit(seed)
+    kit = Kit(seed, commit_max=commit_max)
     first_key, second_key, new_key = kit.signer(), kit.signer(), kit.signer()
     closed, crashed = Producer(kit, first_key), Producer(kit, second_key)
     child = Producer(kit, first_key, previous_stream_id=closed.stream_id)
