@@ -20,6 +20,7 @@ from kaizen_otel._trail.verify import Settings, Sources, verify
 from kaizen_otel._trail.verify_emit import emit
 from kaizen_otel._trail.verify_fast import Cut, FastReader, NotOurShapeError
 from kaizen_otel._trail.verify_signatures import PooledSignatures
+from kaizen_otel.audit._stream import Where
 from kaizen_otel.audit.signatures import key_id_of
 from kaizen_otel.audit.trust import parse_trust
 from kaizen_otel.audit.verify import SignatureTask
@@ -42,11 +43,12 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _verify(*trails: Path, trust: Path | None = None, **more: object) -> Verdict:
+def _verify(
+    *trails: Path, trust: Path | None = None, anchors: tuple[Path, ...] = (), **more: object
+) -> Verdict:
     found = None if trust is None else parse_trust(trust.read_bytes(), source=str(trust))
-    anchors = more.pop("anchors", ())
     return verify(
-        Sources(trails=tuple(map(str, trails)), anchors=tuple(map(str, anchors))),  # type: ignore[arg-type]
+        Sources(trails=tuple(map(str, trails)), anchors=tuple(map(str, anchors))),
         settings=Settings(trust=found, **more),  # type: ignore[arg-type]
         filesystem=OsFilesystem(),
     )
@@ -334,7 +336,7 @@ def test_signatures_are_checked_here_when_the_processes_are_gone(
 ) -> None:
     monkeypatch.setattr(verify_signatures, "BATCH", 1)
     checks = PooledSignatures(2)
-    task = SignatureTask(bytes(32), bytes(64), bytes(32), "s", 1, verify_file.Where("", -1, 0))
+    task = SignatureTask(bytes(32), bytes(64), bytes(32), "s", 1, Where("", -1, 0))
     checks.submit(task)
     assert checks._pool is not None
     checks._pool.shutdown()
@@ -389,7 +391,7 @@ def test_the_verdict_goes_out_as_metrics(big: Path) -> None:
     config = Config.from_environment({})
     clock = FixedClock(time_ns=5 * 10**9)
     assert emit(verdict, config=config, clock=clock, ids=shared_ids(), transport=transport)
-    sent = b"".join(body for _, body in transport.requests)
+    sent = b"".join(body for _, body, _ in transport.requests)
     for name in (b"findings", b"records", b"streams", b"last_run.time", b"exit_code"):
         assert b"kaizen.audit.verify." + name in sent
     assert b"self_published_key" in sent
