@@ -56,6 +56,9 @@ SABOTEURS: dict[tuple[str, str], Callable[[], Tally]] = {
         cuts=20, sabotage="no fdatasync"
     ),
     ("no flock", "another process"): lambda: kills.look_around(rounds=2, sabotage="no flock"),
+    ("no replay", "power cut of the Collector"): lambda: power.cut_the_collector(
+        cuts=1, replays=False
+    ),
     ("cursor before answer", "SIGKILL of the Collector"): lambda: kills.kill_collector(
         kills=3, sabotage="cursor before answer"
     ),

@@ -87,18 +87,20 @@ def kill_agents(
 class Place:
     """A Collector that writes a trail, and a spool root that all victims share."""
 
-    def __init__(self) -> None:
+    def __init__(self, data: Path | None = None) -> None:
+        """``data`` is where the Collector writes, if not beside the spool."""
         try:
             binary = obtain([config_path("dev")], progress=say).path
         except SetupError as error:
             raise Unavailable(f"no Collector: {error}") from error
         self.root = new_directory()
         self.spool = self.root / "spool"
-        self.trail: Path = self.root / "data" / "audit"
+        data = data or self.root / "data"
+        self.trail = data / "audit"
         self.collector = CollectorProcess(
             config_path("dev"),
             binary=binary,
-            environment={**free_ports(), "KAIZEN_OTEL_DATA_DIR": str(self.root / "data")},
+            environment={**free_ports(), "KAIZEN_OTEL_DATA_DIR": str(data)},
             log_path=self.root / "collector.log",
         )
         self.environment = {

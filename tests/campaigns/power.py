@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 from kaizen_otel._edges import OsFilesystem, SystemClock
 from kaizen_otel._trail.flush import flush_spool
 from tests.campaigns.disks import cut_power
+from tests.campaigns.kills import Place
 from tests.campaigns.kit import (
     Collecting,
     Tally,
@@ -29,11 +30,13 @@ from tests.campaigns.kit import (
     Zygote,
     finish,
     ids_in_spool,
+    ids_in_trail,
     judge,
     new_directory,
     say,
     scale_arguments,
 )
+from tests.campaigns.network import Agent
 from tests.campaigns.receiver import Receiver
 
 if TYPE_CHECKING:
@@ -46,6 +49,8 @@ MAKERS: Final = {
 }
 _CUTS_PER_DISK: Final = 25
 _LONGEST_S: Final = 2.0
+_FLUSH_MS: Final = 30_000
+_REPLAY_S: Final = 5
 
 
 class Disk:
@@ -192,6 +197,53 @@ def _cut_once(
     tally.lose(len(acknowledged & found - shipped), f"found and not shipped, call {call}")
 
 
+def cut_the_collector(*, cuts: int, replays: bool = True) -> Tally:
+    """The Collector's disk loses its power, and with it what was delivered and not yet written.
+
+    The agent lives on.  Once the Collector is back, all that was acknowledged has to be in the
+    trail.  Without ``replays`` the agent's shipper does not hear that the connection broke.
+    """
+    tally = Tally(f"power cuts of the Collector's disk{'' if replays else ', no replay'}")
+    for number in range(1, cuts + 1):
+        disk = Disk("ext4")
+        with disk as path:
+            place = Place(path / "data")
+            try:
+                _cut_the_collector_once(disk, place, tally, replays=replays)
+                judge(tally, f"cut {number}", trail=place.trail)
+            finally:
+                place.collector.kill()
+                shutil.rmtree(place.root)
+        tally.count("cuts")
+        tally.progress(number, cuts)
+    return tally
+
+
+def _cut_the_collector_once(disk: Disk, place: Place, tally: Tally, *, replays: bool) -> None:
+    place.collector.start()
+    agent = Agent(place.environment["KAIZEN_OTEL_AUDIT_ENDPOINT"], timeout_ms=2_000)
+    if not replays:
+        store = agent.manager._intake.open()
+        assert store is not None
+        store.shipper._outage.disconnect = lambda: None  # type: ignore[method-assign]
+    agent.record(200)
+    agent.manager.flush(_FLUSH_MS)
+    cut_power(str(disk.path))
+    place.collector.kill()
+    disk.mount_again()
+    survived = set(ids_in_trail(place.trail)) if place.trail.is_dir() else set[str]()
+    tally.count("lost by the disk", len(set(agent.acknowledged) - survived))
+    place.collector.start()
+    agent.record(1)
+    agent.manager.flush(_FLUSH_MS)
+    deadline_s = time.monotonic() + _REPLAY_S
+    while time.monotonic() < deadline_s and set(agent.acknowledged) - set(
+        ids_in_trail(place.trail)
+    ):
+        time.sleep(0.05)
+    agent.end(tally, ids_in_trail(place.trail), "not in the trail")
+
+
 def campaigns(scale: str, seed: int) -> list[Tally]:
     """Both file systems; one that is not to be had is left out with a note."""
     tallies: list[Tally] = []
@@ -200,6 +252,10 @@ def campaigns(scale: str, seed: int) -> list[Tally]:
             tallies.append(cut(kind, cuts=200 if scale == "full" else 10, seed=seed))
         except Unavailable as reason:
             tallies.append(Tally(f"power cuts on {kind}", notes=[str(reason)]))
+    try:
+        tallies.append(cut_the_collector(cuts=20 if scale == "full" else 1))
+    except Unavailable as reason:
+        tallies.append(Tally("power cuts of the Collector's disk", notes=[str(reason)]))
     return tallies
 
 
