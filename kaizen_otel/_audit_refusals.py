@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Final
 from kaizen_otel.audit._gap import Gaps
 from kaizen_otel.audit.chain import draft_of
 from kaizen_otel.audit.record import EVENT_GAP, AuditRecord
-from kaizen_otel.errors import RecordTooLargeError, SpoolFailedError, SpoolFullError
+from kaizen_otel.errors import (
+    RecordTooLargeError,
+    SpoolFailedError,
+    SpoolFullError,
+    SubjectKeyError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +30,7 @@ _REASONS: Final[dict[type[BaseException], str]] = {
     SpoolFullError: "spool_full",
     RecordTooLargeError: "too_large",
     SpoolFailedError: "write_failed",
+    SubjectKeyError: "subject_key",
 }
 REASONS: Final = (*_REASONS.values(), "fault")
 """Why records are refused: bounded, as it is a metric's attribute."""

@@ -33,7 +33,7 @@ from kaizen_otel.audit.record import EVENT_ERASED, SUBJECT
 from kaizen_otel.audit.verify import Verifier
 from kaizen_otel.audit_trail import AuditTrailManager
 from kaizen_otel.config import Config
-from kaizen_otel.errors import KaizenOtelError, SubjectKeyError
+from kaizen_otel.errors import AuditUnavailableError, KaizenOtelError, SubjectKeyError
 from kaizen_otel.testing import FakeTransport, MemoryFilesystem
 from kaizen_otel.testing.memory_filesystem import Call, Fault, fail_operation
 
@@ -420,6 +420,36 @@ class TestDisk:
         disk.fault = None
         assert EVENT_ERASED not in {r.event_name for r in read_spool(disk, self.ROOT)}
         assert len(self.erase(disk, "bob")) == 1
+
+
+@pytest.mark.parametrize("on_failure", ["continue", "block_action"])
+def test_without_the_key_store_a_record_has_no_identity_or_is_refused(
+    on_failure: str, tmp_path: Path
+) -> None:
+    """What the trail promises comes before who it was, unless the user chose to fail closed."""
+    house = House(tmp_path)
+    house.environment["KAIZEN_OTEL_ON_FAILURE"] = on_failure
+    house.config = Config.from_environment(house.environment)
+    (tmp_path / "subjects").write_text("a file where the directory should be")
+    manager = house.manager()
+    receipt = manager.emit("kaizen.tool.execute", {"enduser.id": "bob", "note": "the pin is bob"})
+    assert receipt.wait(10) is (on_failure == "continue")
+    assert any("KAIZEN_OTEL_SUBJECT_KEYS" in text for text in house.warnings)
+    assert "bob" not in "".join(house.warnings)
+    if on_failure == "block_action":
+        assert "NOT stored" in receipt.reason
+        with pytest.raises(AuditUnavailableError, match="key of a subject"):
+            manager.record("qa", "a", {}, "success", user_id="bob").wait(10)
+        assert manager.emit("kaizen.tool.execute", {"note": "of nobody"}).wait(10)
+        assert manager.shutdown(10_000)
+        gaps = [r.attributes for r in house.records() if r.event_name == "kaizen.audit.gap"]
+        assert gaps
+        assert {gap["kaizen.audit.gap.reason"] for gap in gaps} == {"subject_key"}
+    else:
+        [record] = [r for r in house.records() if r.record_id == receipt.record_id]
+        assert record.attributes[SUBJECT] == pure.UNAVAILABLE
+        key = Pseudonyms(read_key(str(tmp_path / "spool"), filesystem=OsFilesystem()))
+        assert key.of("bob") not in record.attributes.values()
 
 
 def test_a_store_of_the_callers_own_works_as_the_directory_does(tmp_path: Path) -> None:
