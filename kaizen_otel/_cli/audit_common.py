@@ -267,7 +267,7 @@ def readable(run: Callable[[], int]) -> int:
     except BrokenPipeError:
         raise  # whoever reads our output has enough: that is no fault of the trail
     except OSError as error:
-        click.echo(f"error: cannot be read: {error}", err=True)
+        click.echo(f"error: cannot be read or written: {error}", err=True)
         return UNREADABLE
 
 

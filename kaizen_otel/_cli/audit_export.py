@@ -7,6 +7,7 @@ or a wrong argument, 3 the trail cannot be read.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -186,6 +187,7 @@ def _bundle(
         trust_path=trust_path(judging.trust),
         anchor_paths=judging.anchors,
         warn=warn,
+        jobs=os.cpu_count() or 1,
     )
     names = [f"{number}-{Path(one).name}" for number, one in enumerate(judging.anchors, 1)]
     files = [filesystem.read(one, 0, filesystem.size(one)) for one in judging.anchors]

@@ -7,6 +7,7 @@ argument; 3 the trail cannot be read.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -78,7 +79,12 @@ def report(
         for record in distinct(one.record for one in found):
             facts.add(record)
         verdict = judge_trail(
-            filesystem, folder, trust_path=trust_path(trust), anchor_paths=anchors, warn=warn
+            filesystem,
+            folder,
+            trust_path=trust_path(trust),
+            anchor_paths=anchors,
+            warn=warn,
+            jobs=os.cpu_count() or 1,
         )
         filesystem.end()
         made = report_of(framework, facts, verdict)

@@ -76,6 +76,19 @@ def iter_blocks(
             start = line_end
 
 
+def read_chunks(
+    filesystem: Filesystem, path: str, *, start: int = 0, end: int | None = None
+) -> Iterator[bytes]:
+    """Yield a file's bytes from ``start`` to ``end`` in pieces; raises ``OSError``."""
+    while end is None or start < end:
+        size = BLOCK_BYTES if end is None else min(BLOCK_BYTES, end - start)
+        chunk = filesystem.read(path, start, size)
+        if not chunk:
+            return
+        yield chunk
+        start += len(chunk)
+
+
 def plain_times(data: bytes) -> tuple[int, int] | None:
     """Return the earliest and latest time in whole lines; None if they are not all plain."""
     lines = data.count(b"\n")

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kaizen_otel._otlp.json import iter_lines, iter_log_records, read_line
+from kaizen_otel._trail.blocks import read_chunks
 from kaizen_otel.audit._seen import read_record
 from kaizen_otel.audit._stored import trail_files
 from kaizen_otel.audit.anchors import HEADS_KIND, heads_digest
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 _ABOUT_OTHER_THINGS: Final = frozenset(
     {"unsigned_tail", "intent_without_outcome", "untrusted_key", "resource_changed"}
 )
-_CHUNK_BYTES: Final = 1024 * 1024
 # Number and stream of a record as our emitter and the Collector write them.
 _PLACE: Final = re.compile(
     rb'"audit\.sequence\.number","value":\{"intValue":"([0-9]{1,19})"\}\},'
@@ -94,7 +94,7 @@ def records_at(
     """
     for path in paths:
         offset = 0
-        for number, line in enumerate(iter_lines(_chunks(filesystem, path)), 1):
+        for number, line in enumerate(iter_lines(read_chunks(filesystem, path)), 1):
             if _may_hold(line.data, wanted):
                 yield from _in_line(line, number, offset, path, wanted)
             offset += line.size + 1
@@ -131,10 +131,3 @@ def _reach(verdict: Verdict) -> dict[str, int]:
         if kept < counted:
             return {}  # more is wrong than could be kept: nothing is promised
     return reach
-
-
-def _chunks(filesystem: Filesystem, path: str) -> Iterator[bytes]:
-    offset = 0
-    while chunk := filesystem.read(path, offset, _CHUNK_BYTES):
-        yield chunk
-        offset += len(chunk)

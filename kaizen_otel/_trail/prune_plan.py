@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kaizen_otel._otlp.json import iter_lines, iter_log_records, read_line
-from kaizen_otel._trail.blocks import iter_blocks
+from kaizen_otel._trail.blocks import iter_blocks, read_chunks
 from kaizen_otel.audit import record as names
 from kaizen_otel.audit._seen import read_record
 from kaizen_otel.audit._stored import TRAIL_NAME, TRAIL_SUFFIX, trail_files
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from kaizen_otel.audit.verify import Verdict
 
 PRUNED_PREFIX: Final = f"{TRAIL_NAME}-pruned-"
-
-_CHUNK_BYTES: Final = 1024 * 1024
 
 
 class End(NamedTuple):
@@ -127,7 +125,7 @@ def _read(filesystem: Filesystem, path: str, before_ns: int) -> tuple[OldFile | 
 
     ends: dict[str, End] = {}
     offset = records = newest_ns = 0
-    for number, line in enumerate(iter_lines(_chunks(filesystem, path)), 1):
+    for number, line in enumerate(iter_lines(read_chunks(filesystem, path)), 1):
         for request in read_line(line, number=number, offset=offset, on_problem=note):
             for record, _ in iter_log_records(request):
                 seen, findings = read_record(record, resource=None, path=path, offset=offset)
@@ -180,10 +178,3 @@ def _unproved(stream_id: str, number: int, summary: StreamSummary | None) -> Ite
 def _told(finding: Finding) -> str:
     where = f"stream {finding.stream_id} record {finding.sequence}: " if finding.stream_id else ""
     return f"{where}{finding.kind}: {finding.text}"
-
-
-def _chunks(filesystem: Filesystem, path: str) -> Iterator[bytes]:
-    offset = 0
-    while chunk := filesystem.read(path, offset, _CHUNK_BYTES):
-        yield chunk
-        offset += len(chunk)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from kaizen_otel._otlp.decode import plain_attributes_or_none
 from kaizen_otel._otlp.json import Line, iter_lines, iter_log_records, read_line
-from kaizen_otel._trail.blocks import BLOCK_BYTES, iter_blocks
+from kaizen_otel._trail.blocks import BLOCK_BYTES, iter_blocks, read_chunks
 from kaizen_otel.audit._stored import TRAIL_NAME, TRAIL_SUFFIX, trail_files
 from kaizen_otel.audit._words import words_of
 from kaizen_otel.audit.query import stored_record
@@ -99,7 +99,9 @@ class _Reader:
     def read(self, path: str, *, is_sealed: bool) -> Iterator[Found]:
         for block, data in self._blocks(path, is_sealed=is_sealed):
             if not block.is_plain:
-                lines = _all_lines(self._chunks(path, block), block)
+                lines = _all_lines(
+                    read_chunks(self.filesystem, path, start=block.start, end=block.end), block
+                )
                 found = self._in_lines(lines, path)
             elif _is_outside(block, self.asked):
                 continue
@@ -130,15 +132,6 @@ class _Reader:
                 blocks.append(block)
         if self.index is not None and known is not None:
             self.index.learn(path, known, blocks, is_sealed=is_sealed)
-
-    def _chunks(self, path: str, block: Block) -> Iterator[bytes]:
-        offset = block.start
-        while offset < block.end:
-            chunk = self.filesystem.read(path, offset, min(BLOCK_BYTES, block.end - offset))
-            if not chunk:
-                return
-            yield chunk
-            offset += len(chunk)
 
     def _in_lines(self, lines: _Numbered, path: str) -> Iterator[Found]:
         for number, offset, line in lines:
