@@ -88,27 +88,34 @@ class _Run:
         verifier = self._verifier()
         strict = StrictReader(verifier)
         is_sure = self._read_all(verifier, strict, None)
-        if not is_sure:
-            # Signatures of what the fast reader cut wrongly must not be held against anybody.
-            for _ in self._signatures.bad():
-                pass
+        if self._is_fast and (not is_sure or not self._read_again(verifier, strict)):
             verifier = self._verifier()
             strict = StrictReader(verifier)
             self._is_fast = False
             self._read_all(verifier, strict, None)
-        elif self._is_fast:
-            suspects = frozenset(verifier.suspects())
-            if suspects:
-                other = self._verifier()
-                other.keys.update(verifier.keys)
-                again = StrictReader(other, only=suspects)
-                self._read_all(other, again, suspects)
-                verifier.adopt(other, suspects)
-                # A fast reader may have taken a torn piece and what follows it for one record.
-                strict.torn += [piece for piece in again.torn if piece not in set(strict.torn)]
         for finding in judge_torn(strict.torn, verifier.has):
             verifier.report(finding)
         return verifier.finish(self._anchors(verifier))
+
+    def _read_again(self, verifier: Verifier, strict: StrictReader) -> bool:
+        """Read strictly what a fast reader left in doubt; False if the doubt only grows."""
+        suspects = frozenset(verifier.suspects())
+        if not suspects:
+            return True
+        for _ in range(_ROUNDS_MAX):
+            other = self._verifier()
+            other.keys.update(verifier.keys)
+            again = StrictReader(other, only=suspects)
+            self._read_all(other, again, suspects)
+            # A fast reader may have taken a torn line for a whole one, also for other streams.
+            more = {stream_id for piece in again.torn for stream_id, _ in piece.named} - suspects
+            if not more:
+                verifier.adopt(other, suspects)
+                known = set(strict.torn)
+                strict.torn += [piece for piece in again.torn if piece not in known]
+                return True
+            suspects |= more
+        return False
 
     def _verifier(self) -> Verifier:
         settings = self._settings

@@ -68,6 +68,7 @@ _SPAN_HEX: Final = 16
 _IDS_SIZE: Final = len(_TRACE) + _TRACE_HEX + len(_SPAN) + _SPAN_HEX
 _HASH_HEX: Final = 64
 _UUID_SIZE: Final = 36
+_NUMBER_DIGITS: Final = 20
 _KEY_ID_HEX: Final = 32
 _BASE64_SIZE: Final = 88
 _VALUE_SIZE: Final = len(_VALUE) + _BASE64_SIZE + len(_CLOSE)
@@ -120,6 +121,7 @@ class FastReader:
         self._resources: dict[bytes, tuple[str, bytes]] = {}
         self._last = b"\n"
         self._last_bound = ("", b"")
+        self._to_number = self._to_bound = 0
 
     def scan(self, data: bytes, start: int, end: int) -> list[Plain | Cut]:
         """Return the records of the line that is ``data[start:end]``, in order.
@@ -141,7 +143,7 @@ class FastReader:
                 text = data[position:scope]
                 position = scope + len(_SCOPE)
                 resource, bound = self._resource(text)
-            position = _cut_records(data, position, end, resource, bound, records)
+            position = self._cut_records(data, position, end, resource, bound, records)
             if not data.startswith(_GROUP_END, position):
                 raise NotOurShapeError
             position += len(_GROUP_END)
@@ -166,6 +168,110 @@ class FastReader:
         self._last, self._last_bound = text + _SCOPE, known
         return known
 
+    def _cut_records(
+        self,
+        data: bytes,
+        start: int,
+        end: int,
+        resource: str,
+        bound: bytes,
+        records: list[Plain | Cut],
+    ) -> int:
+        """Cut the records of one Resource; return where they end."""
+        find, startswith = data.find, data.startswith
+        while True:
+            first = start + _TO_FIRST
+            if not (
+                startswith(_TIME, start)
+                and startswith(_OBSERVED, start + _TO_OBSERVED)
+                and startswith(_ATTRIBUTES, start + _TO_ATTRIBUTES)
+            ):
+                raise NotOurShapeError
+            last, event_at = _attributes_end(data, first, end)
+            trace = span = b""
+            if event_at - last != len(_EVENT_ALONE):
+                trace_at = last + len(_TRACE)
+                trace = data[trace_at : trace_at + _TRACE_HEX]
+                span = data[trace_at + _TRACE_HEX + len(_SPAN) : last + _IDS_SIZE]
+            stop = find(b'"}', event_at, end)
+            if stop < 0:
+                raise NotOurShapeError
+            event = data[event_at:stop]
+            stop += 2
+            if event in _SPECIAL or b'"' in event or find(b"\\", first, last) >= 0:
+                records.append(Cut(start, stop, resource))
+            else:
+                time = data[start + len(_TIME) : start + _TO_OBSERVED]
+                observed = data[start + _OBSERVED_AT : start + _TO_ATTRIBUTES]
+                tail = (
+                    b'],"eventName":"%b","observedTimeUnixNano":"%b","spanId":"%b",'
+                    b'"timeUnixNano":"%b","traceId":"%b"}' % (event, observed, span, time, trace)
+                )
+                plain = self._plain(data, first, last, bound, tail)
+                if plain is None:
+                    records.append(Cut(start, stop, resource))
+                else:
+                    records.append((*plain, time, event, start, stop, resource))
+            if stop >= end or data[stop] != _COMMA:
+                return stop
+            start = stop + 1
+
+    def _plain(
+        self, data: bytes, first: int, last: int, bound: bytes, tail: bytes
+    ) -> tuple[bytes, int, bytes, bytes, More | None] | None:
+        """Return place, hashes and what only some records have; None if it is no usual record."""
+        find, startswith = data.find, data.startswith
+        # Where they were in the record before, they mostly are in this one.
+        number_at = first + self._to_number
+        if not startswith(_NUMBER, number_at):
+            number_at = find(_NUMBER_PART, first, last) - _NUMBER_BACK
+            self._to_number = number_at - first
+        number_start = number_at + len(_NUMBER)
+        number_end = find(b'"', number_start, number_start + _NUMBER_DIGITS)
+        previous_at = number_end + len(_PREVIOUS)
+        stream_at = previous_at + _HASH_HEX + len(_STREAM)
+        bound_at = stream_at + self._to_bound
+        if not startswith(bound, bound_at):
+            bound_at = find(_BOUND_PART, number_at, last) - _BOUND_BACK
+            self._to_bound = bound_at - stream_at
+        if (
+            number_at < first
+            or bound_at < number_at
+            or number_end > last
+            or bound_at + len(bound) > last
+            or not startswith(_NUMBER, number_at)
+            or not startswith(_PREVIOUS, number_end)  # the first record of a stream has none
+            or not startswith(_STREAM, previous_at + _HASH_HEX)
+            or not startswith(_CLOSE, stream_at + _UUID_SIZE)
+            or not startswith(bound, bound_at)
+        ):
+            return None
+        is_end = startswith(_END, number_at - len(_END))
+        schema_at = number_at - len(_SCHEMA) - (len(_END) if is_end else 0)
+        if not startswith(_SCHEMA, schema_at) or not startswith(_ID, schema_at - _ID_BACK):
+            return None
+        hashed_to = last
+        more = None
+        key_at = find(_CERTIFICATE_PART, first, number_at)
+        if (
+            is_end
+            or key_at >= 0
+            or startswith(_IS_INTENT, bound_at - len(_IS_INTENT))
+            or startswith(_IS_OUTCOME, bound_at - len(_IS_OUTCOME))
+        ):
+            more = _more(data, last, key_at, bound_at, is_end=is_end)
+            if more is None:
+                return None
+            if more.key_id:
+                hashed_to -= _VALUE_SIZE
+        try:
+            number = int(data[number_start:number_end])
+            previous = unhexlify(data[previous_at : previous_at + _HASH_HEX])
+        except ValueError:
+            return None
+        digest = sha256(b'{"attributes":[' + data[first:hashed_to] + tail).digest()
+        return data[stream_at : stream_at + _UUID_SIZE], number, digest, previous, more
+
 
 def _read_resource(text: bytes) -> tuple[str, bytes]:
     if not text.endswith(b","):
@@ -183,49 +289,6 @@ def _read_resource(text: bytes) -> tuple[str, bytes]:
     return bound, _BOUND % bound.encode()
 
 
-def _cut_records(
-    data: bytes, start: int, end: int, resource: str, bound: bytes, records: list[Plain | Cut]
-) -> int:
-    """Cut the records of one Resource; return where they end."""
-    find, startswith = data.find, data.startswith
-    while True:
-        first = start + _TO_FIRST
-        if not (
-            startswith(_TIME, start)
-            and startswith(_OBSERVED, start + _TO_OBSERVED)
-            and startswith(_ATTRIBUTES, start + _TO_ATTRIBUTES)
-        ):
-            raise NotOurShapeError
-        last, event_at = _attributes_end(data, first, end)
-        trace = span = b""
-        if event_at - last != len(_EVENT_ALONE):
-            trace_at = last + len(_TRACE)
-            trace = data[trace_at : trace_at + _TRACE_HEX]
-            span = data[trace_at + _TRACE_HEX + len(_SPAN) : last + _IDS_SIZE]
-        stop = find(b'"}', event_at, end)
-        if stop < 0:
-            raise NotOurShapeError
-        event = data[event_at:stop]
-        stop += 2
-        if event in _SPECIAL or b'"' in event or find(b"\\", first, last) >= 0:
-            records.append(Cut(start, stop, resource))
-        else:
-            time = data[start + len(_TIME) : start + _TO_OBSERVED]
-            observed = data[start + _OBSERVED_AT : start + _TO_ATTRIBUTES]
-            tail = (
-                b'],"eventName":"%b","observedTimeUnixNano":"%b","spanId":"%b",'
-                b'"timeUnixNano":"%b","traceId":"%b"}' % (event, observed, span, time, trace)
-            )
-            plain = _plain(data, first, last, bound, tail)
-            if plain is None:
-                records.append(Cut(start, stop, resource))
-            else:
-                records.append((*plain, time, event, start, stop, resource))
-        if stop >= end or data[stop] != _COMMA:
-            return stop
-        start = stop + 1
-
-
 def _attributes_end(data: bytes, first: int, end: int) -> tuple[int, int]:
     """Return where the attributes end and where the event's name begins."""
     find, startswith = data.find, data.startswith
@@ -241,54 +304,6 @@ def _attributes_end(data: bytes, first: int, end: int) -> tuple[int, int]:
             return last, ids_end + len(_EVENT_AFTER_IDS)
         last = find(b"]", last + 1, end)
     raise NotOurShapeError
-
-
-def _plain(
-    data: bytes, first: int, last: int, bound: bytes, tail: bytes
-) -> tuple[bytes, int, bytes, bytes, More | None] | None:
-    """Return place, hashes and what only some records have; None if it is no usual record."""
-    find, startswith = data.find, data.startswith
-    number_at = find(_NUMBER_PART, first, last) - _NUMBER_BACK
-    bound_at = find(_BOUND_PART, number_at, last) - _BOUND_BACK
-    number_start = number_at + len(_NUMBER)
-    number_end = find(b'"', number_start, last)
-    previous_at = number_end + len(_PREVIOUS)
-    stream_at = previous_at + _HASH_HEX + len(_STREAM)
-    if (
-        number_at < first
-        or bound_at < number_at
-        or not startswith(_NUMBER, number_at)
-        or not startswith(_PREVIOUS, number_end)  # the first record of a stream has none
-        or not startswith(_STREAM, previous_at + _HASH_HEX)
-        or not startswith(_CLOSE, stream_at + _UUID_SIZE)
-        or not startswith(bound, bound_at)
-    ):
-        return None
-    is_end = startswith(_END, number_at - len(_END))
-    schema_at = number_at - len(_SCHEMA) - (len(_END) if is_end else 0)
-    if not startswith(_SCHEMA, schema_at) or not startswith(_ID, schema_at - _ID_BACK):
-        return None
-    hashed_to = last
-    more = None
-    key_at = find(_CERTIFICATE_PART, first, number_at)
-    if (
-        is_end
-        or key_at >= 0
-        or startswith(_IS_INTENT, bound_at - len(_IS_INTENT))
-        or startswith(_IS_OUTCOME, bound_at - len(_IS_OUTCOME))
-    ):
-        more = _more(data, last, key_at, bound_at, is_end=is_end)
-        if more is None:
-            return None
-        if more.key_id:
-            hashed_to -= _VALUE_SIZE
-    try:
-        number = int(data[number_start:number_end])
-        previous = unhexlify(data[previous_at : previous_at + _HASH_HEX])
-    except ValueError:
-        return None
-    digest = sha256(b'{"attributes":[' + data[first:hashed_to] + tail).digest()
-    return data[stream_at : stream_at + _UUID_SIZE], number, digest, previous, more
 
 
 def _more(data: bytes, last: int, key_at: int, bound_at: int, *, is_end: bool) -> More | None:

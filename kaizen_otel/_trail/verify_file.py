@@ -42,7 +42,7 @@ def unreadable(
 class FileReader:
     """Gives a verifier the records of files, fast where it can and strictly where it must.
 
-    ``is_sure`` turns False if a fast reader took in a record that then turned out to be no JSON.
+    ``is_sure`` turns False if something is wrong in a line of which other records were taken in.
     """
 
     def __init__(
@@ -122,8 +122,8 @@ class FileReader:
             except NotOurShapeError:
                 pass  # the strict way decides
             else:
-                self._take(data, records, path, offset)
-                return
+                if self._take(data, records, path, offset):
+                    return
         elif self._may_skip(data, start, end):
             return
         line = Line(data[start:end], end - start)
@@ -138,21 +138,32 @@ class FileReader:
             return False
         return all(data.find(one, start, end) < 0 for one in (*self._asked, _BACKSLASH))
 
-    def _take(self, data: bytes, records: list[Plain | Cut], path: str, offset: int) -> None:
+    def _take(self, data: bytes, records: list[Plain | Cut], path: str, offset: int) -> bool:
+        """Take in the records of a line; False, and none, if one that is not usual is wrong."""
+        cut: dict[int, Seen] = {}
+        for index, record in enumerate(records):
+            if type(record) is Cut:
+                text = data[record.start : record.end]
+                seen = self._strict.see(text, record.resource, path=path, offset=offset)
+                if seen is None:
+                    return False
+                cut[index] = seen
         streams = self._streams
-        for record in records:
-            if type(record) is tuple:
-                stream = streams.get(record[0])
-                if stream is None:
-                    stream = self._find(record[0])
-                if stream is not None and self._follow(stream, record, path, offset):
-                    continue
-                start, end, resource = record[7:]
-            else:
-                assert isinstance(record, Cut)
-                start, end, resource = record.start, record.end, record.resource
-            if not self._strict.read_one(data[start:end], resource, path=path, offset=offset):
+        for index, record in enumerate(records):
+            if type(record) is Cut:
+                self._verifier.add(cut[index])
+                continue
+            assert isinstance(record, tuple)
+            stream = streams.get(record[0]) or self._find(record[0])
+            if stream is not None and self._follow(stream, record, path, offset):
+                continue
+            start, end, resource = record[7:]
+            seen = self._strict.see(data[start:end], resource, path=path, offset=offset)
+            if seen is None:
                 self.is_sure = False
+            else:
+                self._verifier.add(seen)
+        return True
 
     def _find(self, stream_id: bytes) -> Stream | None:
         stream = self._verifier.streams.get(stream_id.decode("latin-1"))

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from kaizen_otel._otlp.json import read_line
-from kaizen_otel.audit._seen import place_of, time_of
+from kaizen_otel.audit._seen import place_of, read_record, time_of
 from kaizen_otel.audit.verify import Finding, hash_of_resource
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from kaizen_otel._otlp.decode import Json
     from kaizen_otel._otlp.json import Line, Problem
+    from kaizen_otel.audit._seen import Seen
     from kaizen_otel.audit.verify import Severity, Verifier
 
 TORN_MAX: Final = 10_000
@@ -89,16 +90,21 @@ class StrictReader:
         ):
             self._read_request(request, path, offset)
 
-    def read_one(self, data: bytes, resource: str, *, path: str, offset: int) -> bool:
-        """Read one record's JSON that a fast reader cut out of a line; False if it is none."""
+    def see(self, data: bytes, resource: str, *, path: str, offset: int) -> Seen | None:
+        """Read one record's JSON that a fast reader cut out of a line.
+
+        None if there is anything wrong with it: then all of the line is to be read strictly.
+        """
         try:
             record = cast("object", DECODER.decode(data.decode()))
         except (ValueError, RecursionError):
-            return False
+            return None
         if not isinstance(record, dict):
-            return False
-        self.add(cast("Json", record), resource, path, offset)
-        return True
+            return None
+        seen, findings = read_record(
+            cast("Json", record), resource=resource, path=path, offset=offset
+        )
+        return None if findings else seen
 
     def _read_request(self, request: Json, path: str, offset: int) -> None:
         if "resourceLogs" not in request:
