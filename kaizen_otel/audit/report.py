@@ -262,7 +262,9 @@ def _lifetime(trail: Trail) -> Answer:
         f"{facts.count(semconv.EVENT_TOOL_EXECUTE)} records of tools",
         f"{facts.count(semconv.EVENT_MEMORY_READ, semconv.EVENT_MEMORY_WRITE)} records of memory",
     )
-    return Answer(status="met" if facts.records else "not shown", evidence=evidence)
+    work = facts.count(semconv.EVENT_MODEL_CALL, semconv.EVENT_TOOL_EXECUTE)
+    is_shown = facts.count(semconv.EVENT_AGENT_START) and work
+    return Answer(status="met" if is_shown else "not shown", evidence=evidence)
 
 
 def _moment(time_ns: int) -> str:

@@ -169,6 +169,12 @@ def test_oversight_is_what_people_decided_and_not_what_a_policy_did() -> None:
     assert status_of("ai-act", "Art. 14", human) == ["met"]
 
 
+def test_the_lifetime_of_an_agent_is_its_start_and_what_it_did() -> None:
+    started = stored("kaizen.agent.start")
+    assert status_of("ai-act", "Art. 12", facts_of(stored(TOOL)))[0] == "not shown"
+    assert status_of("ai-act", "Art. 12", facts_of(started, stored(TOOL)))[0] == "met"
+
+
 def test_denials_accesses_and_erasures_are_counted() -> None:
     facts = facts_of(
         stored("kaizen.tool.denied", audit__outcome="failure", kaizen__decision="deny"),
