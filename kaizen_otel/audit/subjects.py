@@ -6,6 +6,16 @@ derived from the data key, and with ``KAIZEN_OTEL_AUDIT_CONTENT=encrypted`` its 
 as ciphertext as well.  Once the wrapped key is gone nobody can read the ciphertext, recompute a
 pseudonym or test a guess, and no record had to change for it: the hash chain stays whole.
 
+Formats, for who has the keys and not this program:
+
+- the key for a purpose P is ``HMAC-SHA256(key, "kaizen-otel " + P)``;
+- pseudonyms and HMACs are those of any record, with the data key's key for "subject pseudonyms";
+- ``kaizen.enc.N`` is ``aes-256-gcm:<key id>:<nonce>:<ciphertext and tag>`` in base64, with the data
+  key's key for "subject content"; associated data is ``["<record id>", "kaizen.enc.N"]``;
+- a key is stored under the hexadecimal HMAC-SHA256 of the user, with the master key's key for
+  "subject names", as JSON: version, subject, id of the master key, nonce, and the data key under
+  AES-256-GCM with the master key; associated data is ``["<subject>", "<name>"]``.
+
 Pure: the cipher and the source of randomness are passed in.
 """
 

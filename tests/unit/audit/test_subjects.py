@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import hmac
 import json
 import os
 import random
 import threading
+from base64 import b64decode
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -518,6 +521,43 @@ class TestMasterKey:
         keys = "/spool" if setting is None else KEYS
         with pytest.raises(ConfigError, match="beside the keys"):
             self.key(setting, MemoryFilesystem(), keys)
+
+
+def test_the_formats_are_those_that_are_described() -> None:
+    """Read by ``cryptography`` and the description alone; the constants keep them as they are."""
+
+    def purpose(key: bytes, what: bytes) -> bytes:
+        return hmac.digest(key, b"kaizen-otel " + what, "sha256")
+
+    def opened(key: bytes, nonce: str, sealed: str, associated: bytes) -> bytes:
+        plain = AESGCM(key).decrypt(b64decode(nonce), b64decode(sealed), associated)
+        assert isinstance(plain, bytes)
+        return plain
+
+    def fixed(size: int) -> bytes:
+        return bytes(range(100, 100 + size))
+
+    key = pure.SubjectKey(subject="0b5b1c2e-6a4d-4d7a-8a53-2f3f5c1a9e10", key=bytes(range(32, 64)))
+    name = hmac.digest(purpose(MASTER, b"subject names"), b"bob@example.org", "sha256").hex()
+    assert name == pure.name_of("bob@example.org", pure.names_key(MASTER))
+    stored = json.loads(pure.wrap(key, name, master=MASTER, cipher=CIPHER, random_bytes=fixed))
+    bound = f'["{key.subject}", "{name}"]'.encode()
+    assert opened(MASTER, stored["nonce"], stored["key"], bound) == key.key
+    assert (stored["version"], stored["master"]) == (1, "5bd318686462a9e2")
+
+    record_id = "01a20f60-da13-7e3f-9a92-1b1c677f1c4c"
+    names = pure.SubjectPseudonyms(key, record_id=record_id, cipher=CIPHER, random_bytes=fixed)
+    digest = hmac.digest(purpose(key.key, b"subject pseudonyms"), b"bob", "sha256").hex()
+    assert names.of("bob") == f"hmac-sha256:61166dc9aa8e349d:{digest}"
+    result: dict[str, object] = {}
+    names.hide(result, "details.order", b"A-1138")
+    text = str(result["kaizen.enc.details.order"])
+    assert text == (
+        "aes-256-gcm:61166dc9aa8e349d:ZGVmZ2hpamtsbW5v:DAl8j/tDUyVpSTrblyOvwlHOC463KA=="
+    )
+    _, _, nonce, sealed = text.split(":")
+    bound = f'["{record_id}", "kaizen.enc.details.order"]'.encode()
+    assert opened(purpose(key.key, b"subject content"), nonce, sealed, bound) == b"A-1138"
 
 
 def test_file_names_cannot_be_tested_without_the_master_key() -> None:
