@@ -108,8 +108,8 @@ class More(NamedTuple):
     is_end: bool
 
 
-Plain = tuple[bytes, int, bytes, bytes, More | None, bytes, bytes, int, int, str]
-"""Stream, number, hash, previous hash, more; time, event, start and end in the line, hash of the
+Plain = tuple[bytes, int, bytes, bytes, int, More | None, bytes, int, int, str]
+"""Stream, number, hash, previous hash, time, more; event, start and end in the line, hash of the
 Resource."""
 
 
@@ -207,18 +207,18 @@ class FastReader:
                     b'],"eventName":"%b","observedTimeUnixNano":"%b","spanId":"%b",'
                     b'"timeUnixNano":"%b","traceId":"%b"}' % (event, observed, span, time, trace)
                 )
-                plain = self._plain(data, first, last, bound, tail)
+                plain = self._plain(data, first, last, bound, tail, time)
                 if plain is None:
                     records.append(Cut(start, stop, resource))
                 else:
-                    records.append((*plain, time, event, start, stop, resource))
+                    records.append((*plain, event, start, stop, resource))
             if stop >= end or data[stop] != _COMMA:
                 return stop
             start = stop + 1
 
     def _plain(
-        self, data: bytes, first: int, last: int, bound: bytes, tail: bytes
-    ) -> tuple[bytes, int, bytes, bytes, More | None] | None:
+        self, data: bytes, first: int, last: int, bound: bytes, tail: bytes, time: bytes
+    ) -> tuple[bytes, int, bytes, bytes, int, More | None] | None:
         """Return place, hashes and what only some records have; None if it is no usual record."""
         find, startswith = data.find, data.startswith
         # Where they were in the record before, they mostly are in this one.
@@ -266,11 +266,12 @@ class FastReader:
                 hashed_to -= _VALUE_SIZE
         try:
             number = int(data[number_start:number_end])
+            time_ns = int(time)
             previous = unhexlify(data[previous_at : previous_at + _HASH_HEX])
         except ValueError:
             return None
         digest = sha256(b'{"attributes":[' + data[first:hashed_to] + tail).digest()
-        return data[stream_at : stream_at + _UUID_SIZE], number, digest, previous, more
+        return data[stream_at : stream_at + _UUID_SIZE], number, digest, previous, time_ns, more
 
 
 def _read_resource(text: bytes) -> tuple[str, bytes]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from kaizen_otel._otlp.json import LINE_BYTES_MAX, Line
 from kaizen_otel._trail.verify_fast import Cut, FastReader, NotOurShapeError
 from kaizen_otel.audit._seen import Seen
-from kaizen_otel.audit._slots import HASH, PRESENT, compact
+from kaizen_otel.audit._slots import HASH, PRESENT, SIGNED, compact
 from kaizen_otel.audit._stream import Where
 from kaizen_otel.audit.anchors import parse_document, read_anchors
 from kaizen_otel.audit.verify import Finding, SignatureTask
@@ -153,8 +153,14 @@ class FileReader:
             if type(record) is Cut:
                 self._verifier.add(cut[index])
                 continue
-            assert isinstance(record, tuple)
+            assert type(record) is tuple
             stream = streams.get(record[0]) or self._find(record[0])
+            if (
+                stream is not None
+                and record[5] is None
+                and stream.follow(record[1], record[2], record[3], record[4])
+            ):
+                continue
             if stream is not None and self._follow(stream, record, path, offset):
                 continue
             start, end, resource = record[7:]
@@ -173,14 +179,8 @@ class FileReader:
 
     def _follow(self, stream: Stream, record: Plain, path: str, offset: int) -> bool:
         """Take in a record whose turn it is, or that was seen before; False for any other."""
-        _, number, digest, previous, more, time, event, *_ = record
-        try:
-            time_ns = int(time)
-        except ValueError:
-            return False
+        _, number, digest, previous, time_ns, more, event, *_ = record
         if more is None:
-            if stream.follow(number, digest, previous, time_ns=time_ns, is_signed=False):
-                return True
             slot = stream.slots.get(number)
             if slot & PRESENT and slot & HASH == compact(digest):
                 stream.duplicates += 1
@@ -193,7 +193,7 @@ class FileReader:
             not more.is_end
             and not more.intent
             and not more.outcome_of
-            and stream.follow(number, digest, previous, time_ns=time_ns, is_signed=True)
+            and stream.follow(number, digest, previous, time_ns, PRESENT | SIGNED)
         ):
             where = Where(path, offset, time_ns)
             stream.sign(key_id, number, where)

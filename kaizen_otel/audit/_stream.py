@@ -110,17 +110,16 @@ class Stream:
         return True
 
     def follow(
-        self, number: int, digest: bytes, previous: bytes, *, time_ns: int, is_signed: bool
+        self, number: int, digest: bytes, previous: bytes, time_ns: int, flags: int = PRESENT
     ) -> bool:
         """Take in a record that is the next one and links to the last one; False if it is not.
 
-        Only for what is no end, intent, outcome or event of the trail's own.  The caller says
-        with ``sign`` by which key it is signed.
+        Only for what is no end, intent, outcome or event of the trail's own.  ``flags`` has
+        ``SIGNED`` if it is signed; the caller says with ``sign`` by which key.
         """
         if number != self.last_number + 1 or previous != self.last_digest:
             return False
-        value = hash(digest) & HASH or 1
-        if not self.slots.extend(number, value | (PRESENT | SIGNED if is_signed else PRESENT)):
+        if not self.slots.extend(number, (hash(digest) & HASH or 1) | flags):
             return False
         if time_ns > self.time_last_ns:
             self.time_last_ns = time_ns
