@@ -10,7 +10,9 @@ from pathlib import Path
 import click
 import pytest
 
+from kaizen_otel._audit_refusals import REASONS
 from kaizen_otel._cli import cli
+from kaizen_otel.audit._finding import HINTS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "guarantees" / "index.md"
@@ -105,3 +107,13 @@ def test_every_variable_that_a_page_names_is_read(page: Path) -> None:
     texts = [path.read_text(encoding="utf-8") for path in files if path.suffix in {".py", ".yaml"}]
     for variable in set(VARIABLE.findall(page.read_text(encoding="utf-8"))):
         assert any(variable in text for text in texts), variable
+
+
+def test_every_reason_of_a_refusal_is_explained() -> None:
+    text = (ROOT / "docs" / "how-to" / "audit-operate.md").read_text(encoding="utf-8")
+    assert [reason for reason in REASONS if f"`{reason}`" not in text] == []
+
+
+def test_every_kind_of_finding_is_explained() -> None:
+    text = (ROOT / "docs" / "how-to" / "audit-verify.md").read_text(encoding="utf-8")
+    assert [kind for kind in HINTS if f"`{kind}`" not in text] == []
