@@ -221,7 +221,7 @@ def fill(*, rounds: int) -> Tally:
                 )
                 tally.count("acknowledged", len(said))
                 tally.lose(len(set(said) - ids_in_spool(spool)), f"{size} KiB")
-                judge(tally, spool=spool, where=f"{size} KiB", allowed=("gap_declared",))
+                judge(tally, spool=spool, where=f"{size} KiB", allowed=_DECLARED)
                 records = list(read_spool(OsFilesystem(), str(spool)))
                 gaps = sum(record.event_name == EVENT_GAP for record in records)
                 tally.count("gap records", gaps)

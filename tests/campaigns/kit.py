@@ -138,11 +138,12 @@ def judge(
     *,
     spool: Path | None = None,
     trail: Path | None = None,
-    allowed: tuple[str, ...] = (),
+    allowed: tuple[str, ...] = ("unsigned_tail",),
 ) -> None:
     """Verify what is left as an auditor would: chains, links, signatures.
 
-    Tampering is never there; of what is incomplete only the ``allowed`` kinds are.
+    Tampering is never there; of what is incomplete only the ``allowed`` kinds are: a write that
+    is cut short leaves the first part of a batch, without the record that signs it.
     """
     sources = Sources(
         spools=() if spool is None else (str(spool),),

@@ -179,8 +179,7 @@ def _cut_once(
     found = ids_in_spool(spool) if spool.exists() else set[str]()
     tally.lose(len(acknowledged - found), f"{cuts or 'no cut'} at call {call}")
     if spool.exists():
-        # The first part of a batch may be there, and the record that signs it not.
-        judge(tally, spool=spool, where=f"call {call}", allowed=("unsigned_tail",))
+        judge(tally, spool=spool, where=f"call {call}")
     following = Collecting()
     if spool.exists():
         flush_spool(
