@@ -6,6 +6,7 @@ What the caller declares public stays: names of tools, models and agents, and th
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import gzip
@@ -25,6 +26,7 @@ from kaizen_otel.config import Config
 from kaizen_otel.integrations import kaizen
 from kaizen_otel.observability import ObservabilityManager
 from tests.kaizen.agents import model_agent, tool_agent
+from tests.kaizen.test_tools import ASK, UNSAFE, Approver, mcp_agent
 from tests.trail import canary_ways as ways
 from tests.trail.canaries import COUNT, MARKS, Canary, canaries, search
 from tests.trail.canary_house import House, Observed
@@ -128,6 +130,20 @@ def test_a_kaizen_agent_with_memory_and_a_model_gives_nothing_away(
             agent.run(**inputs)
         kaizen.disable_observability(agent)
     capsys.readouterr()
+    assert observed.leaks() == {}
+
+
+def test_a_kaizen_agents_permissions_and_approvals_give_nothing_away(observed: Observed) -> None:
+    """Allowed, denied by policy, refused by a human, and an approval that fails with the secret."""
+    for number, secret in enumerate(canaries(7, 40)):
+        agent = mcp_agent(permission_rules=[ASK])
+        answers = (True, False, PermissionError(secret.text), TimeoutError(secret.text))
+        agent.approval_manager = Approver(answers[number // 10])
+        kaizen.enable_observability(agent, pipeline=observed.pipeline)
+        # Refusals are exceptions to the caller, with the secret in them.
+        with contextlib.suppress(Exception):
+            asyncio.run(agent.execute_tool(UNSAFE, {"command": secret.text, secret.text: 1}))
+        kaizen.disable_observability(agent)
     assert observed.leaks() == {}
 
 
