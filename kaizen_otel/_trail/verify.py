@@ -118,6 +118,9 @@ class _Run:
         return False
 
     def _verifier(self) -> Verifier:
+        # What was submitted for a verifier that is given up must not be held against anybody.
+        for _ in self._signatures.bad():
+            pass
         settings = self._settings
         return Verifier(
             trust=settings.trust,

@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kaizen_otel._edges import OsFilesystem
+from kaizen_otel._trail import verify_signatures
 from kaizen_otel._trail.verify import Settings, Sources, verify
+from kaizen_otel.audit import signatures
 from kaizen_otel.audit.trust import parse_trust
 from tests.campaigns.kit import Tally, finish, say, scale_arguments
 from tests.trail import independent_verifier
@@ -69,7 +71,9 @@ def _memory(function: Callable[..., Any], key: Callable[..., Any]) -> Callable[.
 
 @cache
 def _remember() -> None:
-    """The independent verifier's pure functions, once for each different argument."""
+    """Both verifiers' costly pure functions, once for each different argument."""
+    check = _memory(signatures.verify_signature, lambda *values: values)
+    vars(verify_signatures)["verify_signature"] = check
     independent_verifier.sha = _memory(
         independent_verifier.sha, lambda value: json.dumps(value, sort_keys=True)
     )
