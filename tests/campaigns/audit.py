@@ -12,7 +12,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from tests.campaigns import blocked, disk, kills, network, power, privacy
+from tests.campaigns import blocked, disk, kills, network, power, privacy, tampering
 from tests.campaigns.kit import Tally, Unavailable, say, scale_arguments
 from tests.crash.test_every_call import SABOTEURS as IN_MEMORY
 from tests.crash.test_every_call import losses_when_stopped_anywhere
@@ -26,6 +26,7 @@ CAMPAIGNS: dict[str, Callable[[str, int], list[Tally]]] = {
     "disk": disk.campaigns,
     "network": network.campaigns,
     "blocked": blocked.campaigns,
+    "tampering": tampering.campaigns,
     "privacy": privacy.campaigns,
 }
 
