@@ -36,9 +36,16 @@ FORBIDDEN_WORDS = {
 }
 
 #: Who alone may import these, even inside a function; import-linter sees top-level names only.
+_SDK_DOOR = (
+    "kaizen_otel/_sdk.py",
+    "kaizen_otel/_sdk_logs.py",
+    "kaizen_otel/_sdk_metrics.py",
+    "kaizen_otel/_stock.py",
+    "kaizen_otel/_distro.py",
+)
 RESTRICTED_IMPORTS = {
-    "opentelemetry.sdk": ("kaizen_otel/_sdk.py",),
-    "opentelemetry.exporter": ("kaizen_otel/_sdk.py",),
+    "opentelemetry.sdk": _SDK_DOOR,
+    "opentelemetry.exporter": _SDK_DOOR,
     "opentelemetry.proto": (),
 }
 

@@ -23,12 +23,8 @@ if TYPE_CHECKING:
     from kaizen_otel.integrations.kaizen import enable_observability
     from kaizen_otel.logs import LoggingManager
     from kaizen_otel.metrics import MetricsManager
-    from kaizen_otel.observability import (
-        ObservabilityManager,
-        observe,
-        span_processor,
-        tracer_provider,
-    )
+    from kaizen_otel.observability import ObservabilityManager, observe
+    from kaizen_otel.providers import span_processor, tracer_provider
     from kaizen_otel.tracing import TracingManager
 
 _HOME = {
@@ -46,10 +42,10 @@ _HOME = {
     "TracingManager": "tracing",
     "enable_observability": "integrations.kaizen",
     "observe": "observability",
-    "span_processor": "observability",
+    "span_processor": "providers",
     "traced_agent": "integrations.decorators",
     "traced_tool": "integrations.decorators",
-    "tracer_provider": "observability",
+    "tracer_provider": "providers",
 }
 
 __all__ = [

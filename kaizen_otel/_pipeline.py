@@ -108,6 +108,7 @@ class Pipeline:
         )
         self.instance_id = str(uuid.uuid4())
         self.services: dict[str, Service] = {}
+        self._collectors: list[Callable[[], Iterable[Item]]] = []
         self.sampler = Sampler(config.sampler, config.sampler_argument, warn=self.warn)
         self.exporter = Exporter(
             transports=self._transports() if transports is None else transports,
@@ -123,8 +124,6 @@ class Pipeline:
         )
         self._audit: AuditTrailManager | None = None
         self._audit_service = ""
-        # What some agent of this process wants: the trail's own signals follow.
-        self.wants_logs = self.wants_metrics = False
         # What some agent of this process wants: the trail's own signals follow.
         self.wants_logs = self.wants_metrics = False
         self._audit_meter: AuditMeter | None = None
@@ -172,6 +171,22 @@ class Pipeline:
             return False
         return self.exporter.offer("traces", Item(resource, scope, schema_url, data, 1))
 
+    def offer_log(self, resource: bytes, scope: bytes, schema_url: str, data: bytes) -> bool:
+        """Take one encoded log record of the SDK's door; False if it was dropped or is off."""
+        if "logs" not in self.sent:
+            return False
+        return self.exporter.offer("logs", Item(resource, scope, schema_url, data, 1))
+
+    def add_collector(self, collect: Callable[[], Iterable[Item]]) -> None:
+        """Have further metrics collected with ours, from now on."""
+        self._collectors.append(collect)
+        self.exporter.start()
+
+    def remove_collector(self, collect: Callable[[], Iterable[Item]]) -> None:
+        """Collect them no more."""
+        if collect in self._collectors:
+            self._collectors.remove(collect)
+
     def service(self, name: str) -> Service:
         """The service of that name, made on first use."""
         found = self.services.get(name)
@@ -193,12 +208,6 @@ class Pipeline:
                 anchor=self._anchor,
             )
         return self._audit
-
-    def _anchor(self, data: bytes) -> None:
-        """Send a signed checkpoint of the audit trail through the logs as well."""
-        sink = self.service(self._audit_service).sink("logs") if self.wants_logs else None
-        if sink is not None:
-            sink(data)
 
     def _anchor(self, data: bytes) -> None:
         """Send a signed checkpoint of the audit trail through the logs as well."""
@@ -231,6 +240,11 @@ class Pipeline:
         for service in tuple(self.services.values()):
             for data, count in service.metrics.collect():
                 yield Item(service.resource, SCOPE, self.schema_url, data, count)
+        for collect in tuple(self._collectors):
+            try:
+                yield from collect()
+            except Exception as error:  # noqa: BLE001 - a callback is the user's; others go on
+                self.warn(f"metrics of the SDK's provider could not be collected: {error!r}")
 
     def flush(self, timeout_ms: int) -> bool:
         """Send all telemetry and ship all audit records, within the time; True if all arrived."""

@@ -119,10 +119,10 @@ def encode_sdk_span(span: ReadableSpan, field: AttributeField = _UNREDACTED) -> 
     """One SDK span as an encoded Span message; ``field`` redacts its attributes, if it is to."""
     context, parent, status = span.context, span.parent, span.status
     assert context is not None
-    flags = int(context.trace_flags)
+    flags = int(context.trace_flags) | _HAS_IS_REMOTE
     parent_span_id = b""
     if parent is not None:
-        flags |= _HAS_IS_REMOTE | (_IS_REMOTE if parent.is_remote else 0)
+        flags |= _IS_REMOTE if parent.is_remote else 0
         parent_span_id = parent.span_id.to_bytes(8, "big")
     trace_id, span_id = context.trace_id.to_bytes(16, "big"), context.span_id.to_bytes(8, "big")
     attributes = _attributes_of(span)
@@ -145,13 +145,18 @@ def encode_sdk_span(span: ReadableSpan, field: AttributeField = _UNREDACTED) -> 
         start_ns=span.start_time or 0,
         end_ns=span.end_time or 0,
         attributes=redact(attributes),
-        events=[(e.timestamp, e.name, redact(dict(e.attributes or {}))) for e in events],
+        events=[
+            (e.timestamp, e.name, redact(dict(e.attributes or {})), _dropped_of(e)) for e in events
+        ],
         links=[
             (
                 link.context.trace_id.to_bytes(16, "big"),
                 link.context.span_id.to_bytes(8, "big"),
                 link.context.trace_state.to_header(),
                 redact(dict(link.attributes or {})),
+                (int(link.context.trace_flags) & 0xFF)
+                | (_HAS_IS_REMOTE | _IS_REMOTE if link.context.is_remote else _HAS_IS_REMOTE),
+                _dropped_of(link),
             )
             for link in links
         ],
@@ -163,6 +168,12 @@ def encode_sdk_span(span: ReadableSpan, field: AttributeField = _UNREDACTED) -> 
         dropped_events_count=dropped[1],
         dropped_links_count=dropped[2],
     )
+
+
+def _dropped_of(item: Event | Link) -> int:
+    """How many attributes of an event or link fell to its limit, in SDKs that say so."""
+    found: object = getattr(item, "dropped_attributes", 0)
+    return found if isinstance(found, int) else 0
 
 
 def _attributes_of(span: ReadableSpan) -> Mapping[str, object]:

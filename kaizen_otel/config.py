@@ -26,6 +26,7 @@ Durability = Literal["durable", "delivered", "none"]
 OnFailure = Literal["continue", "wait", "block_action"]
 Content = Literal["hmac", "encrypted"]
 AnchorsTo = Literal["logs", "none"]
+ExporterKind = Literal["native", "stock"]
 Temporality = Literal["cumulative", "delta", "lowmemory"]
 HistogramAggregation = Literal["explicit_bucket_histogram", "base2_exponential_bucket_histogram"]
 SpanStyle = Literal["single", "seed"]
@@ -116,6 +117,7 @@ class Config:
     batch_size: int
     interval_ms: int
     metric_interval_ms: int
+    exporter: ExporterKind = "native"
     temporality: Temporality = "cumulative"
     histogram: HistogramAggregation = "explicit_bucket_histogram"
     audit: AuditConfig
@@ -156,6 +158,7 @@ class Config:
             batch_size=env.integer("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 2048, minimum=1),
             interval_ms=env.integer("OTEL_BSP_SCHEDULE_DELAY", 1_000, minimum=1),
             metric_interval_ms=env.integer("OTEL_METRIC_EXPORT_INTERVAL", 10_000, minimum=1),
+            exporter=env.choice("KAIZEN_OTEL_EXPORTER", ("native", "stock"), "native"),
             temporality=env.choice(
                 "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
                 ("cumulative", "delta", "lowmemory"),

@@ -18,8 +18,6 @@ from kaizen_otel.hooks.operations import OpenOperations, Operations, SignalSet
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
-
     from kaizen_otel._export.buffer import LedgerSnapshot
     from kaizen_otel.audit_trail import AuditTrailManager
     from kaizen_otel.logs import LoggingManager, StructuredLogger
@@ -277,35 +275,3 @@ def observe(
     )
     _current = manager
     return manager
-
-
-def span_processor() -> SpanProcessor:
-    """Our SDK span processor, to be added to a provider that is there already.
-
-    Its spans keep their own provider's Resource.  Needs the extra ``kaizen-otel[sdk]``, else
-    ``NotEnabledError``.
-    """
-    from kaizen_otel._sdk import OtlpSpanProcessor
-
-    pipeline = process_pipeline()
-    return OtlpSpanProcessor(pipeline.offer_span, flush=pipeline.exporter.flush)
-
-
-def tracer_provider(service_name: str | None = None, *, set_global: bool = False) -> TracerProvider:
-    """The stock SDK's tracer provider with our processor.
-
-    Give it to other instrumentations (httpx, databases): their spans hang under the current
-    span, ours included.  ``set_global`` also makes it the process's provider and raises
-    ``ProviderExistsError`` if there is one.
-    """
-    from kaizen_otel._sdk import OtlpSpanProcessor, make_tracer_provider
-
-    pipeline = process_pipeline()
-    service = pipeline.service(service_name or pipeline.config.service_name or "kaizen-agent")
-    processor = OtlpSpanProcessor(
-        pipeline.offer_span,
-        flush=pipeline.exporter.flush,
-        own_resource=lambda: service.resource,
-    )
-    attributes = pipeline.resource_attributes(service.name)
-    return make_tracer_provider(attributes, processor, set_global=set_global)

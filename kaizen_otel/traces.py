@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 _TEXT_MAX: Final = 4096
 _SAMPLED: Final = 0x01
 # Bits 8 and 9 of Span.flags say whether the parent is remote (trace.proto, SpanFlags).
-_HAS_IS_REMOTE: Final = 0x100
-_IS_REMOTE: Final = 0x200
+_IS_LOCAL: Final = 0x100
+_IS_REMOTE: Final = 0x300
 _EMPTY: Final[Mapping[str, object]] = {}
 
 
@@ -240,9 +240,7 @@ class Span(trace.Span):
         sink = settings.sink
         if sink is None or not self.flags & _SAMPLED:
             return
-        flags = self.flags
-        if self.parent_span_id:
-            flags |= _HAS_IS_REMOTE | (_IS_REMOTE if self.parent_remote else 0)
+        flags = self.flags | (_IS_REMOTE if self.parent_remote else _IS_LOCAL)
         is_plain = not (
             self._events or self._links or self._status[0] or self.trace_state
         ) and self._dropped == (0, 0, 0)
@@ -274,10 +272,10 @@ class Span(trace.Span):
             start_ns=self.start_ns,
             end_ns=self.end_ns,
             attributes=redact(self._attributes),
-            events=[(at_ns, name, redact(a)) for at_ns, name, a in self._events or ()],
+            events=[(at_ns, name, redact(a), 0) for at_ns, name, a in self._events or ()],
             links=[
                 (c.trace_id.to_bytes(16, "big"), c.span_id.to_bytes(8, "big"),
-                 c.trace_state.to_header(), redact(a))
+                 c.trace_state.to_header(), redact(a), link_flags(c), 0)
                 for c, a in self._links or ()
             ],
             status_code=self._status[0],
@@ -354,6 +352,11 @@ class Sampler:
         if self._parent_based and parent is not None:
             return parent
         return self.is_full or int.from_bytes(trace_id[8:], "big") < self._bound
+
+
+def link_flags(context: SpanContext) -> int:
+    """The flags of a link: the other span's trace flags, and whether it is remote."""
+    return (int(context.trace_flags) & 0xFF) | (_IS_REMOTE if context.is_remote else _IS_LOCAL)
 
 
 def parent_of(context: Context | None = None) -> SpanContext | None:

@@ -37,8 +37,8 @@ def encode_span(
     start_ns: int,
     end_ns: int,
     attributes: Mapping[str, object] = EMPTY,
-    events: Sequence[tuple[int, str, Mapping[str, object]]] = (),
-    links: Sequence[tuple[bytes, bytes, str, Mapping[str, object]]] = (),
+    events: Sequence[tuple[int, str, Mapping[str, object], int]] = (),
+    links: Sequence[tuple[bytes, bytes, str, Mapping[str, object], int, int]] = (),
     status_code: int = 0,
     status_message: str = "",
     flags: int = 0x101,
@@ -50,9 +50,10 @@ def encode_span(
     """Encode one Span message.
 
     ``kind`` and ``status_code`` are the numbers of the proto (kind 1 = internal, status 2 =
-    error).  ``events`` are ``(time_ns, name, attributes)``, ``links`` are ``(trace_id, span_id,
-    trace_state, attributes)``.  ``flags``: bits 0-7 are the W3C trace flags, bit 8 says that
-    bit 9 is known, bit 9 says that the parent is remote.  Ids must be 16 and 8 bytes.
+    error).  ``events`` are ``(time_ns, name, attributes, dropped attributes)``, ``links`` are
+    ``(trace_id, span_id, trace_state, attributes, flags, dropped attributes)``.  ``flags``: bits
+    0-7 are the W3C trace flags, bit 8 says that bit 9 is known, bit 9 says that the parent is
+    remote.  Ids must be 16 and 8 bytes.
     """
     assert len(trace_id) == TRACE_ID_SIZE, trace_id
     assert len(span_id) == SPAN_ID_SIZE, span_id
@@ -131,15 +132,24 @@ def _encode_dropped(attributes_count: int, events_count: int, links_count: int) 
     )
 
 
-def _encode_event(time_ns: int, name: str, attributes: Mapping[str, object]) -> bytes:
+def _encode_event(
+    time_ns: int, name: str, attributes: Mapping[str, object], dropped_count: int
+) -> bytes:
     parts = [b"\x09" + fixed64(time_ns)] if time_ns else []
     parts.append(_EVENT_NAMES[name])
     extend_attributes(parts, _EVENT_ATTRIBUTES, attributes)
+    if dropped_count:
+        parts.append(b"\x20" + varint(dropped_count))
     return b"".join(parts)
 
 
 def _encode_link(
-    trace_id: bytes, span_id: bytes, trace_state: str, attributes: Mapping[str, object]
+    trace_id: bytes,
+    span_id: bytes,
+    trace_state: str,
+    attributes: Mapping[str, object],
+    flags: int,
+    dropped_count: int,
 ) -> bytes:
     assert len(trace_id) == TRACE_ID_SIZE, trace_id
     assert len(span_id) == SPAN_ID_SIZE, span_id
@@ -147,6 +157,10 @@ def _encode_link(
     if trace_state:
         parts.append(delimited(b"\x1a", utf8(trace_state)))
     extend_attributes(parts, _LINK_ATTRIBUTES, attributes)
+    if dropped_count:
+        parts.append(b"\x28" + varint(dropped_count))
+    if flags:
+        parts.append(b"\x35" + fixed32(flags))
     return b"".join(parts)
 
 

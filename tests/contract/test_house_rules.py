@@ -44,12 +44,12 @@ SEEDED = {
     "the SDK outside its door": (
         "kaizen_otel/a.py",
         "from opentelemetry.sdk import trace\n",
-        "kaizen_otel/_sdk.py only",
+        "which belongs in kaizen_otel/_sdk.py",
     ),
     "the SDK, loaded lazily": (
         "kaizen_otel/a.py",
         "def f():\n    import opentelemetry.sdk.trace\n",
-        "kaizen_otel/_sdk.py only",
+        "which belongs in kaizen_otel/_sdk.py",
     ),
 }
 

@@ -215,8 +215,10 @@ def test_resource_and_scope_keep_their_meaning(
 @MANY
 @given(data=st.data())
 def test_span_keeps_its_meaning(data: st.DataObject) -> None:
-    events = data.draw(st.lists(st.tuples(times, texts, attributes), max_size=3))
-    links = data.draw(st.lists(st.tuples(trace_ids, span_ids, texts, attributes), max_size=3))
+    events = data.draw(st.lists(st.tuples(times, texts, attributes, counts), max_size=3))
+    links = data.draw(
+        st.lists(st.tuples(trace_ids, span_ids, texts, attributes, flags, counts), max_size=3)
+    )
     arguments: dict[str, Any] = {
         "trace_id": data.draw(trace_ids),
         "span_id": data.draw(span_ids),
@@ -249,11 +251,14 @@ def test_span_keeps_its_meaning(data: st.DataObject) -> None:
     for name, value in arguments.items():
         assert getattr(span, name) == (clean(value) if isinstance(value, str) else value), name
     assert all_mean(span.attributes, given_attributes)
-    for event, (time_ns, name, event_attributes) in zip(span.events, events, strict=True):
+    for event, (time_ns, name, event_attributes, dropped) in zip(span.events, events, strict=True):
         assert (event.time_unix_nano, event.name) == (time_ns, clean(name))
+        assert event.dropped_attributes_count == dropped
         assert all_mean(event.attributes, event_attributes)
-    for link, (trace_id, span_id, state, link_attributes) in zip(span.links, links, strict=True):
+    for link, expected in zip(span.links, links, strict=True):
+        trace_id, span_id, state, link_attributes, link_flags, dropped = expected
         assert (link.trace_id, link.span_id, link.trace_state) == (trace_id, span_id, clean(state))
+        assert (link.flags, link.dropped_attributes_count) == (link_flags, dropped)
         assert all_mean(link.attributes, link_attributes)
     assert decode.decode_span(encoded) == explicit(json_shape(span), start_ns, end_ns)
 
