@@ -63,8 +63,8 @@ class Record:  # section 3
         form["attributes"] = [item for item in pairs if item["key"] != SIGNED + "value"]
         self.digest, self.event = sha(form), form["eventName"]
         self.stream, self.number = values[PLACE + "stream_id"], int(values[PLACE + "number"] or 0)
-        self.wrong = ["foreign_field"] * (is_odd or has_more(log, *HASHED))
-        self.wrong += ["unplaced"] * (len(self.stream) != 36)
+        is_odd |= has_more(log, *HASHED) or len(self.stream) != 36
+        self.wrong = ["foreign_field"] * is_odd
         self.wrong += ["resource_changed"] * (values[OWN + "resource_hash"] != resource)
 
     def problem(self, keys: Json) -> str:  # section 6
@@ -86,8 +86,7 @@ class Record:  # section 3
             return [(values[OWN + "pruned.stream_id"], 1, int(values[OWN + "pruned.number"]), "")]
         text = values[OWN + "gap.sequences"] if of and self.event == OWN + "gap" else ""
         kind = "declared" * (values[OWN + "gap.reason"] != "write_failed")
-        ranges = re.findall("([0-9]+)-([0-9]+)", text)
-        return [(of, int(first), int(last), kind) for first, last in ranges]
+        return [(of, int(a), int(b), kind) for a, b in re.findall("([0-9]+)-([0-9]+)", text)]
 
 
 def read(data: bytes, found: Json) -> Iterator[Record]:  # section 2
@@ -136,7 +135,8 @@ def verify(trail: bytes, trust: Json = None, anchors: bytes = b"") -> set[tuple[
             if number + 1 in covered[stream] and len(told[stream][number]) == 1:
                 covered[stream].add(number)
         bare = numbers - covered[stream]
-        found |= {("unsigned_tail", stream, number) for number in bare if number - 1 not in bare}
+        kind = "unsigned_tail" if covered[stream] or trust is None else "missing_signature"
+        found |= {(kind, stream, number) for number in bare if number - 1 not in bare}
     for record in read(anchors, set()):
         if trust is not None and record.problem(keys):
             found.add(("bad_checkpoint", record.stream, record.number))

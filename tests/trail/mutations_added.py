@@ -107,6 +107,20 @@ def replay_stream_of_another_trail(trail: Trail, rnd: random.Random) -> Attack:
     return Attack(attacked, (expected,), frozenset({stream, *_previous(other, stream)}))
 
 
+@attack()
+def forge_a_stream_without_signatures(trail: Trail, rnd: random.Random) -> Attack:
+    """A whole stream, linked as it should be, by nobody."""
+    other = make_trail(rnd.randrange(10**6) + 10**6, work=1, commit_max=2)
+    stream = open_streams(other)[0]
+    chain = other.streams()[stream]
+    others: dict[int, Entry | None] = {1: unsigned(chain[1])}
+    forged = [new for new in relinked(chain, others, finish=unsigned).values() if new is not None]
+    kinds = frozenset({"missing_signature", "unsigned_tail"})
+    expected = Expected(stream, 1, max(chain), kinds)
+    attacked = trail.with_line(forged, rnd)
+    return Attack(attacked, (expected,), frozenset({stream, *_previous(other, stream)}))
+
+
 def _previous(trail: Trail, stream: str) -> set[str]:
     return {trail.streams()[stream][1].value(names.PREVIOUS_STREAM_ID)}
 
