@@ -123,7 +123,7 @@ def test_the_licence_and_the_python_range_are_declared(distribution: Distributio
     assert "\nRequires-Python: >=3.11\n" in metadata
     required = re.findall(r"^Requires-Dist: ([^;\n]+)$", metadata, re.MULTILINE)
     names = sorted(re.split(r"[<>=!~ ]", line)[0] for line in required)
-    assert names == ["click", "google-crc32c", "opentelemetry-api", "pyyaml"]
+    assert names == ["click", "cryptography", "google-crc32c", "opentelemetry-api", "pyyaml"]
 
 
 def test_the_installed_package_is_the_wheel_and_not_the_source(
