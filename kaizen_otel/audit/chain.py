@@ -33,6 +33,7 @@ _EVENT_NAMES: Final = TextCache(12)
 _pack_fields = struct.Struct("<BQBB16sBB8sBQ").pack
 _MEMO_ENTRIES_MAX: Final = 4096
 _MEMO_TEXT_MAX: Final = 64
+_MEMO_NUMBER_MAX: Final = 1024
 _INT64: Final = range(-(2**63), 2**63)
 # Their values do not come again.
 _UNIQUE: Final = frozenset({names.RECORD_ID, names.INTENT_ID, semconv.GEN_AI_TOOL_CALL_ID})
@@ -224,7 +225,12 @@ _memo: Final[dict[tuple[str, object], _Pair]] = {}
 
 def _attribute(name: str, value: object) -> _Pair:
     """Encode an attribute, or remember how it was encoded."""
-    if type(value) is not str or name in _UNIQUE or len(value) > _MEMO_TEXT_MAX:
+    # Only of these two: a boolean or a float may be equal to an integer and is something else.
+    if type(value) is int:
+        is_common = 0 <= value < _MEMO_NUMBER_MAX
+    else:
+        is_common = type(value) is str and len(value) <= _MEMO_TEXT_MAX and name not in _UNIQUE
+    if not is_common:
         return _encode(name, value)
     known = _memo.get((name, value))
     if known is None:
