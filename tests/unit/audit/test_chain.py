@@ -64,7 +64,10 @@ def test_what_is_equal_to_a_number_is_not_encoded_as_that_number() -> None:
     """Encoded numbers are remembered; ``1 == True == 1.0`` to a dictionary."""
     for values in ((1, True, 1.0, "1"), (1.0, "1", True, 1)):
         for value in values:
-            (record,) = _seal(Chain(None), [_draft(**{"kaizen.n": value})], 1)
+            audited = AuditRecord(
+                record_id="r", time_ns=7, event_name="e", attributes={"kaizen.n": value}
+            )
+            (record,) = _seal(Chain(None), [draft_of(audited)], 1)
             wanted = {int: "1", bool: "true", float: "1.0", str: "1"}[type(value)]
             assert _values_of(record)["kaizen.n"] == wanted
 
