@@ -35,14 +35,11 @@ def once_per_process(make: Callable[[], bytes]) -> Callable[[], bytes]:
 
     ``make`` may draw an instance id: what a record binds must be what it is sent with.
     """
-    made: tuple[int, bytes] = (0, b"")
+    made: dict[int, bytes] = {}
 
     def resource() -> bytes:
-        nonlocal made
-        process_id, encoded = made
-        if process_id != os.getpid():
-            encoded = make()
-            made = os.getpid(), encoded
-        return encoded
+        process_id = os.getpid()
+        # Threads that come first at once all get what one of them has made.
+        return made.get(process_id) or made.setdefault(process_id, make())
 
     return resource
