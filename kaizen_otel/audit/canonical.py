@@ -179,10 +179,14 @@ def _items(array: object) -> list[object]:
 
 
 def _value(name: str, value: object) -> Value:
-    if isinstance(value, dict) and len(cast("Json", value)) == 1:  # nearly all are texts
-        text = cast("Json", value).get("stringValue")
-        if isinstance(text, str):
-            return text
+    is_object = isinstance(value, dict)
+    return _value_of(name, cast("Json", value) if is_object else {})
+
+
+def _value_of(name: str, value: Json) -> Value:
+    text = value.get("stringValue")
+    if len(value) == 1 and isinstance(text, str):  # nearly all are texts
+        return text
     kind, content = _only_member(value)
     if kind == "arrayValue":
         return [_string(name, item) for item in _items(content)]

@@ -20,6 +20,7 @@ from kaizen_otel._trail.verify import Settings, Sources, verify
 from kaizen_otel._trail.verify_emit import emit
 from kaizen_otel._trail.verify_fast import Cut, FastReader, NotOurShapeError
 from kaizen_otel._trail.verify_signatures import PooledSignatures
+from kaizen_otel.audit import verify as audit_verify
 from kaizen_otel.audit._stream import Where
 from kaizen_otel.audit.signatures import key_id_of
 from kaizen_otel.audit.trust import parse_trust
@@ -157,6 +158,21 @@ def test_lines_are_the_same_however_the_file_is_read(
     expected = _verify(big / "trail", trust=big / "trust.json", mode="none")
     monkeypatch.setattr(verify_file, "_CHUNK_BYTES", max(chunk, 50))
     assert _verify(big / "trail", trust=big / "trust.json", mode="none") == expected
+
+
+def test_signatures_wait_for_a_key_that_comes_very_late(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More signatures than are kept until then: all is read again, with the key."""
+    monkeypatch.setattr(audit_verify, "_WAITING_MAX", 2)
+    lines = _lines(small)
+    at = lines[-1].rfind(b"audit.integrity.value")
+    bad = lines[-1][: at + 60] + b"AAAA" + lines[-1][at + 64 :]
+    path = tmp_path / "audit.jsonl"
+    path.write_bytes(b"".join([bad, *lines[-2::-1]]))
+    assert "bad_signature" in _wrong(_verify(path))
+    path.write_bytes(b"".join(lines[::-1]))
+    assert _wrong(_verify(path)) == set()
 
 
 # What is on disks.

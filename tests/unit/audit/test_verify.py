@@ -557,6 +557,15 @@ def test_numbers_far_apart_take_no_memory_for_what_lies_between() -> None:
     assert not slots.put(2**61, PRESENT)
 
 
+def test_findings_are_limited_to_the_time_that_is_asked_for() -> None:
+    records = _epoch().records
+    edited = _replaced(records, 4, changed(records[3], names.OUTCOME, "success"))
+    at_ns = int(str(records[3]["timeUnixNano"]))
+    assert verify(edited, trust=TRUST, since_ns=at_ns, until_ns=at_ns + 10**6).exit_code == 1
+    assert verify(edited, trust=TRUST, since_ns=at_ns + 10**7).exit_code == 0
+    assert verify(edited, trust=TRUST, until_ns=at_ns - 10**6).exit_code == 0
+
+
 def test_findings_are_counted_beyond_those_that_are_kept() -> None:
     other: Json = {"attributes": [{"key": "service.name", "value": {"stringValue": "b"}}]}
     verdict = verify(_epoch().records, trust=TRUST, resource=other, findings_max=3)
