@@ -110,6 +110,7 @@ class CutsPower(Watched):
                 self._cut(name, file)
 
     def _cut(self, name: str, file: str) -> None:
+        os.write(1, b"cutting\n")
         cut_power(self._directory)
         os.write(1, f"cut {name} {file}\n".encode())
 

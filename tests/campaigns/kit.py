@@ -33,6 +33,8 @@ ROOT: Final = Path(__file__).parents[2]
 _RECORD_ID: Final = re.compile(rb"audit\.record\.id\x12.\x0a\x24([0-9a-f-]{36})", re.DOTALL)
 _LOSSES_SHOWN: Final = 20
 _LOOK_S: Final = 0.05
+#: Begins the last moment of a victim, whose power is cut; see ``power``.
+MARK: Final = "cutting"
 _BEGIN_S: Final = 60
 _END_S: Final = 120
 
@@ -57,6 +59,7 @@ class Tally:
         self.lost += count
         if count and len(self.losses) < _LOSSES_SHOWN:
             self.losses.append(f"{count}: {where}")
+            say(f"{self.name}: LOST {self.losses[-1]}")
 
     def progress(self, done: int, wanted: int) -> None:
         """Say on stderr how far it is, about ten times."""
@@ -208,8 +211,9 @@ class Zygote:
     ) -> list[str]:
         """Run one victim, kill it so long after it has said that word; the lines that it said.
 
-        ``at_end`` is called with its process id at the moment of the kill, instead of it;
-        ``while_running`` again and again, with the seconds since it was forked.
+        ``at_end`` is called with its process id at the moment of the kill, instead of it, and
+        what was said before stands before the line ``MARK``; ``while_running`` again and again,
+        with the seconds since it was forked.
         """
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
@@ -235,8 +239,17 @@ class Zygote:
                 while_running(time.monotonic() - since_s)
             if pid and kill_after_s is not None and time.monotonic() >= since_s + kill_after_s:
                 kill_after_s = None
+                if at_end is not None:
+                    lines += self._drain()
                 (at_end or _kill)(pid)
         raise AssertionError(f"the victim does not end: {self.errors()}")
+
+    def _drain(self) -> list[str]:
+        """Read what was said up to now, and put the mark behind it."""
+        said: list[str] = []
+        while more := self._read(0):
+            said += more
+        return [*said, MARK]
 
     def errors(self) -> str:
         """What victims wrote to their standard error, its end."""
