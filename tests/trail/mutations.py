@@ -24,6 +24,7 @@ from tests.trail.attack import (
     pick,
     strangers_key,
     texts_of,
+    touched_by,
     unsigned,
 )
 from tests.trail.trail_kit import make_resource, make_trail
@@ -370,4 +371,5 @@ def replay_record_of_another_trail(trail: Trail, rnd: random.Random) -> Attack:
     new = other.with_place(old.stream, old.number, old.value(names.PREVIOUS_HASH))
     attacked = trail.with_line([new], rnd)
     kinds = LINK | {"fork", "untrusted_key", "missing_signature"}
-    return Attack(attacked, (Expected.at(old, kinds),), about(old))
+    # What the stream says of others may not be believed any more.
+    return Attack(attacked, (Expected.at(old, kinds),), touched_by(trail, old.stream))

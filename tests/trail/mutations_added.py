@@ -16,6 +16,7 @@ from tests.trail.attack import (
     about,
     attack,
     closed_streams,
+    commit_start,
     edited,
     is_before_last,
     missing,
@@ -83,7 +84,8 @@ def splice_from_another_stream(trail: Trail, rnd: random.Random) -> Attack:
     new = other.with_place(old.stream, old.number, old.value(names.PREVIOUS_HASH))
     kinds = LINK | TAIL | {"bad_start", "after_end"}
     attacked = trail.replaced({old: (new,)})
-    return Attack(attacked, (Expected.at(old, kinds),), about(old, new))
+    expected = Expected(old.stream, commit_start(trail, old), old.number + 1, kinds)
+    return Attack(attacked, (expected,), touched_by(trail, old.stream) | about(new))
 
 
 @attack()

@@ -315,7 +315,7 @@ def trusted_key(signer: Ed25519Signer, name: str) -> Json:
 
 def golden_producer() -> Producer:
     """Return a producer that did what a real Collector wrote to ``collector_trail.jsonl``."""
-    kit = Kit(2026)
+    kit = Kit(2027)
     producer = Producer(kit, kit.signer())
     for text in TEXTS:
         producer.commit([producer.draft("kaizen.model.call", {"kaizen.note": text})])
