@@ -246,7 +246,9 @@ class Shipper:
                 message = message or "the answer has no length, a part of it may be missing"
                 self._outage.fail("wrong_protocol", message)
             case Delivered(rejected_count=0):
-                self._alarm.note_sent(has_more=len(records) >= self._count_max)
+                is_full = len(records) >= self._count_max
+                # Nobody adds to a dead process's stream.
+                self._alarm.note_sent(has_more=is_full or not stream.is_own)
                 self._advance(stream, records)
                 self._refusals.note_taken()
                 self._confirm_at_ns = self._clock.monotonic_ns() + CONFIRM_NS
