@@ -160,7 +160,8 @@ def fail_real_calls(*, runs: int, seed: int = 5) -> Tally:
                     "segment_bytes": 20_000,
                     "fail": fail,
                 },
-                kill_after_s=chance.uniform(0.2, 0.5),
+                kill_after_s=chance.uniform(0.1, 0.4),
+                from_word="",
             )
             tally.count("runs")
             tally.count("acknowledged", len(said))
@@ -184,7 +185,8 @@ def fail_system_calls(*, runs: int) -> Tally:
             with Zygote(command) as zygote:
                 said = zygote.run(
                     {"environment": _environment(spool), "threads": 2, "tasks": 8},
-                    kill_after_s=0.5,
+                    kill_after_s=0.3,
+                    from_word="",
                 )
         except AssertionError as error:
             if "ptrace" in str(error):

@@ -211,6 +211,7 @@ class Zygote:
     ) -> list[str]:
         """Run one victim, kill it so long after it has said that word; the lines that it said.
 
+        Without a ``from_word`` the time begins with the first thing it says.
         ``at_end`` is called with its process id at the moment of the kill, instead of it, and
         what was said before stands before the line ``MARK``; ``while_running`` again and again,
         with the seconds since it was forked.
@@ -224,7 +225,7 @@ class Zygote:
             due_s = _LOOK_S if kill_after_s is None else since_s + kill_after_s - time.monotonic()
             for line in self._read(max(0.0, min(due_s, _LOOK_S))):
                 word, _, text = line.partition(" ")
-                if word == from_word:
+                if word == from_word or (not from_word and word != "pid" and not lines):
                     since_s = time.monotonic()
                 if word == "gone":
                     return lines

@@ -11,16 +11,13 @@ import os
 import sys
 import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kaizen_otel._edges import SystemClock
 from kaizen_otel.errors import AuditUnavailableError
 from kaizen_otel.integrations.decorators import traced_tool
 from kaizen_otel.observability import observe, process_pipeline
 from tests.campaigns import victim
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 class Effects:
@@ -30,12 +27,16 @@ class Effects:
         self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._numbers = itertools.count(1)
         self.refused = 0
+        self._is_first = True
 
     def name(self) -> str:
         return f"tool-{os.getpid()}-{next(self._numbers)}"
 
     def happen(self, name: str) -> None:
         os.write(self._handle, name.encode() + b"\n")
+        if self._is_first:
+            self._is_first = False
+            victim.tell("ready")
 
 
 def _use_traced_tools(effects: Effects, manager: Any) -> None:  # noqa: ANN401
@@ -72,7 +73,7 @@ def _use_traced_tools(effects: Effects, manager: Any) -> None:  # noqa: ANN401
     asyncio.run(call_from_tasks())
 
 
-def _use_an_agents_tools(effects: Effects, say: Callable[[str], None]) -> None:
+def _use_an_agents_tools(effects: Effects) -> None:
     """A real Kaizen agent, observed, whose tools are called without end."""
     from kaizen_otel.integrations.kaizen import enable_observability
     from tests.kaizen.agents import scripted_agent
@@ -84,7 +85,6 @@ def _use_an_agents_tools(effects: Effects, say: Callable[[str], None]) -> None:
 
     agent = scripted_agent(lambda _agent, _inputs: {"answer": "x"}, tools=Tools({"any": None}))
     enable_observability(agent)
-    say("ready")
 
     async def call() -> None:
         while True:
@@ -110,10 +110,9 @@ def use_tools(order: dict[str, Any]) -> None:
     if seconds is not None:
         threading.Thread(target=_end_after, args=(seconds, effects), daemon=True).start()
     if order.get("agent"):
-        _use_an_agents_tools(effects, victim.tell)
+        _use_an_agents_tools(effects)
     else:
         manager = observe("victim", enable_metrics=False, enable_logging=False)
-        victim.tell("ready")
         _use_traced_tools(effects, manager)
 
 
