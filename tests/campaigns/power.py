@@ -83,8 +83,17 @@ class Disk:
 
     def mount_again(self) -> None:
         """What the next boot does: forget what is in memory, then replay the log."""
-        self.unmount()
-        self.mount()
+        for _ in range(100):
+            self.unmount()
+            self.mount()
+            try:
+                (self.path / "probe").touch()
+                (self.path / "probe").unlink()
+            except OSError:
+                time.sleep(0.1)  # another mount namespace still holds the one without power
+            else:
+                return
+        raise AssertionError(f"{self.path} has no power")
 
     def unmount(self) -> None:
         for _ in range(100):
