@@ -222,8 +222,13 @@ def _scope(scope: object) -> str:
 
 
 def _is_text(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
+    """Whether a line is UTF-8, pieces that a killed Collector cut within a character included."""
+    beginning = _BEGINNING.encode()
+    first, *others = data.split(beginning)
+    for part in (first, *(beginning + other for other in others)):
+        try:
+            part.decode()
+        except UnicodeDecodeError as error:
+            if error.reason != "unexpected end of data":
+                return False
     return True

@@ -204,13 +204,10 @@ class Judge:
         first = last
         while first and stream.slots.has(first) and not stream.is_said_signed(first):
             first -= 1
-        burned = [
-            (one.first, one.last)
-            for one in self._declared.gaps.get(stream.stream_id, ())
-            if one.reason == BURNED
-        ]
-        left, _ = without([(first + 1, last)] if first < last else [], burned)
-        for start, end in left:
+        if first < last:
+            # Also where a gap record says that the numbers were burned: what stands there all the
+            # same was acknowledged to nobody, and could be anybody's.
+            start, end = first + 1, last
             text = f"no signature covers records {start} to {end}"
             where = stream.last_where if end == stream.last_number else _NOWHERE
             yield stream.finding(

@@ -189,6 +189,20 @@ def test_a_torn_line_whose_records_came_again_is_a_note(big: Path, tmp_path: Pat
         assert verdict.findings[0].offset == sum(map(len, lines[:4]))
 
 
+@pytest.mark.parametrize("separator", [b"", b"\n"])
+def test_a_torn_line_that_ends_within_a_character_is_torn_and_no_other_bytes(
+    separator: bytes, tmp_path: Path
+) -> None:
+    """The campaign of attacks found an honest trail that was said to hold no text (seed 258)."""
+    name = "\N{GREEK SMALL LETTER ALPHA}".encode()
+    piece = b'{"resourceLogs":[{"resource":{"attributes":[{"key":"' + name[:1]
+    path = tmp_path / "audit.jsonl"
+    path.write_bytes(piece + separator + b'{"resourceLogs":[]}\n')
+    kinds = {finding.kind for finding in _verify(path).findings}
+    assert "not_text" not in kinds
+    assert "torn_line" in kinds
+
+
 def test_a_torn_line_whose_records_are_nowhere_else_is_incomplete(
     big: Path, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kaizen_otel.audit.anchors import Anchor
+    from kaizen_otel.audit.chain import Draft
     from kaizen_otel.audit.verify import Verdict
 
 START_NS = 1_795_536_000_000_000_000
@@ -56,7 +57,7 @@ class Epoch:
         self, *items: tuple[str, dict[str, object]], then: Ed25519Signer | None = None
     ) -> Epoch:
         """One group commit of (event name, attributes)."""
-        drafts = []
+        drafts: list[Draft] = []
         for event_name, attributes in items:
             at = self.number + len(drafts) + 1
             record = AuditRecord(
@@ -76,7 +77,10 @@ class Epoch:
     def work(self, count: int = 1) -> Epoch:
         """One group commit of ``count`` plain records."""
         first = self.number
-        return self.commit(*[("kaizen.tool.execute", {"n": first + i}) for i in range(count)])
+        items: list[tuple[str, dict[str, object]]] = [
+            ("kaizen.tool.execute", {"n": first + i}) for i in range(count)
+        ]
+        return self.commit(*items)
 
     def stop(self) -> Epoch:
         return self.commit((names.EVENT_STOPPED, {}))
