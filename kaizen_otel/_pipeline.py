@@ -61,7 +61,7 @@ class Service:
             return None
         offer, schema_url = self._pipeline.exporter.offer, self._pipeline.schema_url
         # A named tuple's own way to be made costs three times as much as a tuple's.
-        new = cast("_NewItem", tuple.__new__)
+        new = cast("_NewItem", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
 
         def sink(data: bytes) -> bool:
             return offer(signal, new(Item, (self.resource, SCOPE, schema_url, data, 1)))
