@@ -100,7 +100,7 @@ MAPPINGS = st.one_of(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(MAPPINGS, MAPPINGS, MAPPINGS, TEXTS, st.sampled_from([lambda: PLAIN, encrypting]))
 def test_no_input_makes_a_record_too_large(
     attributes: dict[str, object],
