@@ -82,7 +82,8 @@ class Anchors:
 
         What the disk refuses is tried again then.
         """
-        if self._path is None or not self._waiting:
+        # At the end nothing may wait because another thread is writing it just now: see below.
+        if self._path is None or not (self._waiting or is_last):
             return _NEVER_NS
         now_ns = self._clock.monotonic_ns()
         if not is_last and now_ns < self._retry_at_ns:
@@ -106,6 +107,8 @@ class Anchors:
 
     def _write_all(self, path: str) -> None:
         taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        if not taken:
+            return
         try:
             self._append(path, b"".join([self._line(data) for data in taken]))
         except BaseException:
