@@ -11,7 +11,6 @@ import json
 import re
 from base64 import b64decode
 from collections import defaultdict
-from collections.abc import Iterator
 from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
@@ -89,7 +88,7 @@ class Record:  # section 3
         return [(of, int(a), int(b), kind) for a, b in re.findall("([0-9]+)-([0-9]+)", text)]
 
 
-def read(data: bytes, found: Json) -> Iterator[Record]:  # section 2
+def read(data: bytes, found: Json) -> Json:  # section 2
     for line in data.split(b"\n"):
         text = line.decode(errors="replace").strip()
         while text:
@@ -137,6 +136,7 @@ def verify(trail: bytes, trust: Json = None, anchors: bytes = b"") -> set[tuple[
         bare = numbers - covered[stream]
         kind = "unsigned_tail" if covered[stream] or trust is None else "missing_signature"
         found |= {(kind, stream, number) for number in bare if number - 1 not in bare}
+        covered[stream] -= {n for n, different in told[stream].items() if len(different) > 1}
     for record in read(anchors, set()):
         if trust is not None and record.problem(keys):
             found.add(("bad_checkpoint", record.stream, record.number))
