@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from kaizen_otel._export import Delivered, Rejected
 from kaizen_otel._otlp.common import AttributeField, encode_resource, encode_scope
 from kaizen_otel._otlp.decode import decode_traces_request, plain_attributes
-from kaizen_otel._otlp.traces import SPAN_ATTRIBUTES, encode_plain_span, encode_span
+from kaizen_otel._otlp.traces import SPAN_ATTRIBUTES, encode_plain_span, encode_span, link_flags
 from kaizen_otel.errors import NotEnabledError, ProviderExistsError
 
 try:
@@ -154,8 +154,7 @@ def encode_sdk_span(span: ReadableSpan, field: AttributeField = _UNREDACTED) -> 
                 link.context.span_id.to_bytes(8, "big"),
                 link.context.trace_state.to_header(),
                 redact(dict(link.attributes or {})),
-                (int(link.context.trace_flags) & 0xFF)
-                | (_HAS_IS_REMOTE | _IS_REMOTE if link.context.is_remote else _HAS_IS_REMOTE),
+                link_flags(int(link.context.trace_flags), is_remote=link.context.is_remote),
                 _dropped_of(link),
             )
             for link in links

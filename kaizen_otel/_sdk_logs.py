@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from kaizen_otel._otlp.common import encode_resource, encode_scope
 from kaizen_otel._otlp.logs import encode_log_record
+from kaizen_otel._otlp.traces import SPAN_ID_SIZE, TRACE_ID_SIZE
 from kaizen_otel.errors import NotEnabledError, ProviderExistsError
 
 try:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 Untyped: TypeAlias = Any
 """What the SDK gives a processor: its class has another name in every few versions."""
-
-_TRACE_ID_SIZE: Final = 16
-_SPAN_ID_SIZE: Final = 8
 
 
 class OtlpLogRecordProcessor(LogRecordProcessor):
@@ -91,8 +89,8 @@ def encode_sdk_log(record: Untyped, redactor: Redactor) -> bytes:
         severity_text=record.severity_text or "",
         body=None if body is None else redactor.redact_value("body", body),
         attributes=redactor.redact_attributes(dict(record.attributes or {})),
-        trace_id=record.trace_id.to_bytes(_TRACE_ID_SIZE, "big") if record.trace_id else b"",
-        span_id=record.span_id.to_bytes(_SPAN_ID_SIZE, "big") if record.span_id else b"",
+        trace_id=record.trace_id.to_bytes(TRACE_ID_SIZE, "big") if record.trace_id else b"",
+        span_id=record.span_id.to_bytes(SPAN_ID_SIZE, "big") if record.span_id else b"",
         flags=int(record.trace_flags or 0),
         event_name=getattr(record, "event_name", None) or "",
     )

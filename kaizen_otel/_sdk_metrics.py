@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from kaizen_otel._export.buffer import Item
 from kaizen_otel._otlp import metrics as otlp
 from kaizen_otel._otlp.common import encode_resource, encode_scope
+from kaizen_otel._otlp.traces import SPAN_ID_SIZE, TRACE_ID_SIZE
 from kaizen_otel.errors import NotEnabledError, ProviderExistsError
 
 try:
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 Untyped: TypeAlias = Any
 """A data point or exemplar: of one kind or another, with the same names."""
 
-_TRACE_ID_SIZE: Final = 16
-_SPAN_ID_SIZE: Final = 8
 _DELTA: Final = {
     # OTLP metrics exporter specification, "temporality preference".
     "cumulative": (),
@@ -215,7 +214,7 @@ def _exemplar(exemplar: Untyped) -> bytes:
     return otlp.encode_exemplar(
         time_ns=exemplar.time_unix_nano,
         value=exemplar.value,
-        trace_id=trace_id.to_bytes(_TRACE_ID_SIZE, "big") if trace_id else b"",
-        span_id=span_id.to_bytes(_SPAN_ID_SIZE, "big") if span_id else b"",
+        trace_id=trace_id.to_bytes(TRACE_ID_SIZE, "big") if trace_id else b"",
+        span_id=span_id.to_bytes(SPAN_ID_SIZE, "big") if span_id else b"",
         attributes=dict(exemplar.filtered_attributes or {}),
     )

@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
 from kaizen_otel import semconv
 from kaizen_otel._otlp import common
-from kaizen_otel._otlp.traces import SPAN_ATTRIBUTES, encode_plain_span, encode_span
+from kaizen_otel._otlp.traces import SPAN_ATTRIBUTES, encode_plain_span, encode_span, link_flags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -275,7 +275,8 @@ class Span(trace.Span):
             events=[(at_ns, name, redact(a), 0) for at_ns, name, a in self._events or ()],
             links=[
                 (c.trace_id.to_bytes(16, "big"), c.span_id.to_bytes(8, "big"),
-                 c.trace_state.to_header(), redact(a), link_flags(c), 0)
+                 c.trace_state.to_header(), redact(a),
+                 link_flags(c.trace_flags, is_remote=c.is_remote), 0)
                 for c, a in self._links or ()
             ],
             status_code=self._status[0],
@@ -352,11 +353,6 @@ class Sampler:
         if self._parent_based and parent is not None:
             return parent
         return self.is_full or int.from_bytes(trace_id[8:], "big") < self._bound
-
-
-def link_flags(context: SpanContext) -> int:
-    """The flags of a link: the other span's trace flags, and whether it is remote."""
-    return (int(context.trace_flags) & 0xFF) | (_IS_REMOTE if context.is_remote else _IS_LOCAL)
 
 
 def parent_of(context: Context | None = None) -> SpanContext | None:

@@ -165,7 +165,7 @@ def encode_sum(
     temporality: int = CUMULATIVE,
 ) -> bytes:
     """Encode a Metric that holds a Sum of number points."""
-    data = _points(points) + b"\x10" + varint(temporality) + (b"\x18\x01" if monotonic else b"")
+    data = _points_over_time(points, temporality) + (b"\x18\x01" if monotonic else b"")
     return _metric(name, unit, description) + delimited(b"\x3a", data)
 
 
@@ -185,7 +185,7 @@ def encode_histogram(
     temporality: int = CUMULATIVE,
 ) -> bytes:
     """Encode a Metric that holds a Histogram of histogram points."""
-    data = _points(points) + b"\x10" + varint(temporality)
+    data = _points_over_time(points, temporality)
     return _metric(name, unit, description) + delimited(b"\x4a", data)
 
 
@@ -198,7 +198,7 @@ def encode_exponential_histogram(
     temporality: int = CUMULATIVE,
 ) -> bytes:
     """Encode a Metric that holds an ExponentialHistogram."""
-    data = _points(points) + b"\x10" + varint(temporality)
+    data = _points_over_time(points, temporality)
     return _metric(name, unit, description) + delimited(b"\x52", data)
 
 
@@ -216,6 +216,11 @@ def _times(start_ns: int, time_ns: int) -> list[bytes]:
 
 def _points(points: Sequence[bytes]) -> bytes:
     return b"".join([delimited(b"\x0a", point) for point in points])
+
+
+def _points_over_time(points: Sequence[bytes], temporality: int) -> bytes:
+    """Encode what a Sum and both kinds of histogram begin with."""
+    return _points(points) + b"\x10" + varint(temporality)
 
 
 def _metric(name: str, unit: str, description: str) -> bytes:

@@ -113,6 +113,11 @@ def encode_plain_span(
     return b"".join(parts)
 
 
+def link_flags(trace_flags: int, *, is_remote: bool) -> int:
+    """The flags of a link: the other span's trace flags, and whether it is remote."""
+    return (trace_flags & 0xFF) | (0x300 if is_remote else 0x100)
+
+
 def _encode_times(start_ns: int, end_ns: int) -> bytes:
     try:
         return _pack_times(b"\x39", start_ns, b"\x41", end_ns)

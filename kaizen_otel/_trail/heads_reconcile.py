@@ -150,7 +150,7 @@ def _is_same(records: list[tuple[Seen, str]], head: Anchor) -> bool:
 
 def _holds(members: Json, public_key: bytes) -> bool:
     text = members.get("signature")
-    signature = decode_base64(text, SIGNATURE_BYTES) if isinstance(text, str) else None
+    signature = decode_base64(text, SIGNATURE_BYTES)
     try:
         digest = heads_digest(members)
     except NotCanonicalError:

@@ -49,7 +49,7 @@ def published_keys(filesystem: Filesystem, directory: str) -> dict[str, bytes]:
     for event in (names.EVENT_STARTED, names.EVENT_KEY_ROTATED):
         for found in read_range(filesystem, directory, Filter(action=event), report=Report()):
             text = found.record.attributes.get(names.PUBLIC_KEY)
-            key = decode_base64(text, PUBLIC_KEY_BYTES) if isinstance(text, str) else None
+            key = decode_base64(text, PUBLIC_KEY_BYTES)
             if key is not None:
                 keys[key_id_of(key)] = key
     return keys

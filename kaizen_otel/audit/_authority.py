@@ -27,7 +27,7 @@ class _Change(NamedTuple):
 def published_key(seen: Seen) -> tuple[str, bytes] | None:
     """Return id and public key that a record publishes, if they belong together."""
     text = None if seen.attributes is None else seen.attributes.get(names.PUBLIC_KEY)
-    public_key = decode_base64(text, PUBLIC_KEY_BYTES) if isinstance(text, str) else None
+    public_key = decode_base64(text, PUBLIC_KEY_BYTES)
     if seen.attributes is None or public_key is None:
         return None
     key_id = key_id_of(public_key)

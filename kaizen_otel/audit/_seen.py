@@ -148,7 +148,7 @@ def _signature(values: Mapping[str, Value]) -> bytes | None:
     if not _text(values.get(names.INTEGRITY_CERTIFICATE)):
         return None
     value = values.get(names.INTEGRITY_VALUE)
-    return decode_base64(value, SIGNATURE_BYTES) if isinstance(value, str) else None
+    return decode_base64(value, SIGNATURE_BYTES)
 
 
 def _signature_problem(values: Mapping[str, Value]) -> tuple[str, str] | None:

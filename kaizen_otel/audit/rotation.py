@@ -91,7 +91,7 @@ def read_rotation(attributes: Mapping[str, object], *, old_key_id: str, stream_i
 
 def _bytes(attributes: Mapping[str, object], name: str, size: int) -> bytes:
     text = attributes.get(name)
-    data = decode_base64(text, size) if isinstance(text, str) else None
+    data = decode_base64(text, size)
     if data is None:
         raise RotationError(f"{name} is not {size} bytes in base64")
     return data

@@ -55,11 +55,14 @@ def verify_signature(public_key: bytes, signature: bytes, data: bytes) -> bool:
     return True
 
 
-def decode_base64(text: str, size: int) -> bytes | None:
+def decode_base64(text: object, size: int) -> bytes | None:
     """Return the ``size`` bytes that a text encodes in standard base64, padded, or None.
 
-    One value has one text: spaces, line ends, other alphabets and spare bits are refused.
+    One value has one text: spaces, line ends, other alphabets and spare bits are refused, and so
+    is what is no text.
     """
+    if not isinstance(text, str):
+        return None
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
