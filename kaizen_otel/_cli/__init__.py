@@ -19,6 +19,7 @@ from kaizen_otel.errors import KaizenOtelError
 
 _COMMANDS: Final = {
     "audit": "audit",
+    "certs": "certs",
     "collector": "collector",
     "demo": "demo",
     "doctor": "doctor",
