@@ -32,7 +32,11 @@ PROGRAM = "kaizen-otelcol"
 # What each distribution is built from, below collector/.
 _SOURCES = {
     "dev": ("builder/distribution/dev",),
-    "gateway": ("builder/distribution/gateway", "exporter/elasticsearchexporter"),
+    "gateway": (
+        "builder/distribution/gateway",
+        "exporter/elasticsearchexporter",
+        "extension/basicauthextension",
+    ),
 }
 
 

@@ -63,7 +63,10 @@ _GATEWAY_ONLY = {
         )
     ),
     ("connectors", "span_metrics"),
-    *(("extensions", name) for name in ("bearertokenauth", "file_storage", "oidc")),
+    *(
+        ("extensions", name)
+        for name in ("basicauth", "bearertokenauth", "file_storage", "oauth2client", "oidc")
+    ),
 }
 
 # What our own distributions hold, smallest first (collector/builder/manifest*.yaml; a test

@@ -29,7 +29,7 @@ def builder(cache: Path) -> Path:
 def generate(program: Path, target: Path) -> None:
     """Write the sources of both distributions below ``target``, as the manifests say."""
     # The builder resolves the relative `replaces` from its output, so the layout must be the same.
-    for part in ("builder", "exporter"):
+    for part in ("builder", "exporter", "extension"):
         shutil.copytree(SOURCE / part, target / part, ignore=shutil.ignore_patterns("distribution"))
     for manifest in MANIFESTS.values():
         (target / "builder" / "distribution").mkdir(exist_ok=True)

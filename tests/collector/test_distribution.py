@@ -15,7 +15,7 @@ from tests.collector.regenerate import MANIFESTS, builder, generate
 if TYPE_CHECKING:
     from pathlib import Path
 
-EXPORTER = collector_directory() / "exporter" / "elasticsearchexporter"
+OWN_MODULES = ("exporter/elasticsearchexporter", "extension/basicauthextension")
 
 needs_go = pytest.mark.skipif(
     shutil.which("go") is None, reason="needs Go: install it from https://go.dev/dl"
@@ -42,13 +42,15 @@ def test_the_committed_distributions_are_what_the_builder_makes(tmp_path: Path) 
 
 
 @needs_go
+@pytest.mark.parametrize("module", OWN_MODULES)
 @pytest.mark.parametrize(
     "command",
     [["go", "vet", "./..."], ["go", "test", "./..."], ["gofmt", "-l", "."]],
     ids=lambda command: " ".join(command[:2]),
 )
-def test_the_exporters_own_tests_pass(command: list[str]) -> None:
-    done = subprocess.run(command, cwd=EXPORTER, capture_output=True, text=True, check=False)
+def test_the_own_tests_of_our_modules_pass(module: str, command: list[str]) -> None:
+    folder = collector_directory() / module
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     if command[0] == "gofmt":
         assert done.stdout == ""

@@ -10,6 +10,7 @@ require (
 	github.com/open-telemetry/opentelemetry-collector-contrib/exporter/prometheusremotewriteexporter v0.161.0
 	github.com/open-telemetry/opentelemetry-collector-contrib/extension/bearertokenauthextension v0.161.0
 	github.com/open-telemetry/opentelemetry-collector-contrib/extension/healthcheckextension v0.161.0
+	github.com/open-telemetry/opentelemetry-collector-contrib/extension/oauth2clientauthextension v0.161.0
 	github.com/open-telemetry/opentelemetry-collector-contrib/extension/oidcauthextension v0.161.0
 	github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/filestorage v0.161.0
 	github.com/open-telemetry/opentelemetry-collector-contrib/processor/deltatocumulativeprocessor v0.161.0
@@ -37,6 +38,7 @@ require (
 	go.opentelemetry.io/collector/service v0.162.0
 	golang.org/x/sys v0.48.0
 	kaizen-otel.invalid/exporter/elasticsearchexporter v0.0.0
+	kaizen-otel.invalid/extension/basicauthextension v0.0.0
 )
 
 require (
@@ -271,7 +273,7 @@ require (
 	golang.org/x/crypto v0.57.0 // indirect
 	golang.org/x/exp v0.0.0-20260727155853-b88d891fe743 // indirect
 	golang.org/x/net v0.59.0 // indirect
-	golang.org/x/oauth2 v0.36.0 // indirect
+	golang.org/x/oauth2 v0.37.0 // indirect
 	golang.org/x/term v0.46.0 // indirect
 	golang.org/x/text v0.42.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
@@ -295,3 +297,5 @@ require (
 )
 
 replace kaizen-otel.invalid/exporter/elasticsearchexporter => ../../../exporter/elasticsearchexporter
+
+replace kaizen-otel.invalid/extension/basicauthextension => ../../../extension/basicauthextension
