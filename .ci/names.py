@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from kaizen_otel import semconv  # noqa: E402 - found by the line above
+from kaizen_otel import _semconv_sdk, semconv  # noqa: E402 - found by the line above
 from kaizen_otel._prometheus_text import prometheus_name  # noqa: E402
 
 HEAD = """\
@@ -22,6 +22,31 @@ default the vocabulary is that of the official Python instrumentations (schema 1
 `gen_ai_latest_experimental/dup` both. Names of our own are under `kaizen.*` only.
 
 ## Operations
+"""
+
+
+SELF = """\
+## What became of the telemetry
+
+The ledger is sent along as the conventions' own self-metrics (semantic conventions 1.44.0, status
+Development) whenever metrics are collected, and once more at shutdown, after everything else. They
+are numbers of the ledger: no span and no log record costs anything for them.
+"""
+SELF_END = """\
+
+| the ledger says | the metrics say |
+|---|---|
+| delivered | `exported` without `error.type` |
+| dropped, after it was part of a request | `exported` with `error.type`: the ledger's reason |
+| dropped before | `processed` with `error.type`: the ledger's reason, except that \
+`buffer_full` is `queue_full` and `shutdown` is `already_shutdown`, as the conventions demand |
+| buffered | `queue.size` + `inflight`; data points have no queue, all of theirs is `inflight` |
+| offered | `queue.size` + `processed` |
+
+Attributes are `otel.component.type`, `otel.component.name`, `error.type`, and for exporters
+`server.address` and `server.port`. There is no `otel.sdk.span.started`, `otel.sdk.span.live` or
+`otel.sdk.log.created` of ours, because counting them would cost something for each item, and no
+`queue.capacity`, because our queue is bounded by bytes.
 """
 
 
@@ -54,7 +79,12 @@ def document() -> str:
         )
     allowed = ", ".join(f"`{name}`" for name in sorted(semconv.METRIC_ATTRIBUTES))
     lines += ["", f"Attributes of these metrics are only: {allowed}.", ""]
-    return "\n".join(lines)
+    lines += [SELF, "| name | kind | unit | in Prometheus |", "|---|---|---|---|"]
+    lines += [
+        f"| `{one.name}` | {one.kind.replace('_', '-')} | `{one.unit}` | `{prometheus_name(one)}` |"
+        for one in sorted(_semconv_sdk.INSTRUMENTS.values(), key=lambda one: one.name)
+    ]
+    return "\n".join([*lines, SELF_END])
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from kaizen_otel._export.exporter import Exporter
 from kaizen_otel._otlp.common import encode_resource
 from kaizen_otel._redaction import Redactor
 from kaizen_otel._resource import SCOPE, resource_attributes
+from kaizen_otel._self_metrics import SelfMetrics
 from kaizen_otel._warn import RateLimitedWarnings
 from kaizen_otel.logs import LogBackend, LoggingManager
 from kaizen_otel.metrics import MetricsManager
@@ -102,6 +103,7 @@ class Pipeline:
         self.warn = RateLimitedWarnings()
         self.redactor = Redactor()
         self.ledger = Ledger()
+        self._self_metrics = SelfMetrics(config, self.ledger, time_ns=self.clock.time_ns)
         self.sent: frozenset[Signal] = frozenset(
             s for s in SIGNALS if not config.disabled and config.exporters[s] != "none"
         )
@@ -123,6 +125,8 @@ class Pipeline:
             collect=self.collect if "metrics" in self.sent else None,
             warn=self.warn,
             open_more=self._open_more if transports is None else lambda _: None,
+            concluded=self._self_metrics.concluded,
+            collect_last=self._collect_own if "metrics" in self.sent else None,
         )
         self._audit: AuditTrailManager | None = None
         self._audit_service = ""
@@ -235,7 +239,8 @@ class Pipeline:
         )
 
     def collect(self) -> Iterable[Item]:
-        """Every service's metrics, encoded."""
+        """Every service's metrics, encoded; before them, what became of all telemetry so far."""
+        yield from self._collect_own()
         if self._audit is not None and self._audit_meter is not None and self.wants_metrics:
             metrics = self.service(self._audit_service).metrics
             self._audit_meter.measure(self._audit.status(), metrics)
@@ -247,6 +252,13 @@ class Pipeline:
                 yield from collect()
             except Exception as error:  # noqa: BLE001 - a callback is the user's; others go on
                 self.warn(f"metrics of the SDK's provider could not be collected: {error!r}")
+
+    def _collect_own(self) -> Iterable[Item]:
+        """What the ledger says, as metrics, if this process wants any."""
+        # It has one ledger; the Resource is that of the service that came first.
+        first = next(iter(self.services.values()), None)
+        if first is not None and (self.wants_metrics or self._collectors):
+            yield from self._self_metrics.items(first.resource)
 
     def flush(self, timeout_ms: int) -> bool:
         """Send all telemetry and ship all audit records, within the time; True if all arrived."""
@@ -279,6 +291,7 @@ class Pipeline:
     def after_fork(self) -> None:
         """Give a forked child its own identity and an empty state."""
         self.instance_id = str(uuid.uuid4())
+        self._self_metrics.after_fork()
         if self._audit_meter is not None:
             # The child's counts begin at zero, its metrics as well.
             self._audit_meter = type(self._audit_meter)()

@@ -108,7 +108,7 @@ class Buffer:
         self._bytes_used = 0
         self._queues: dict[Signal, _Queue] = {signal: _Queue() for signal in SIGNALS}
         self._refusal = ""
-        ledger.count_buffered_by(self.count)
+        ledger.count_buffered_by(self.count, self.sending)
 
     def offer(self, signal: Signal, item: Item) -> bool:
         """Take one item, or count it as dropped and return False.  Never waits for room."""
@@ -120,14 +120,14 @@ class Buffer:
             ledger.offered(signal, count)
             queue = self._queues[signal]
             if self._refusal:
-                ledger.dropped(signal, self._refusal, count)
+                ledger.refused(signal, self._refusal, count)
                 return False
             envelope = len(resource) + len(scope) + len(schema_url) + _GROUP_ENVELOPE
             if size + envelope > self._item_bytes_max:
-                ledger.dropped(signal, "too_large", count)
+                ledger.refused(signal, "too_large", count)
                 return False
             if self._bytes_used + cost > self._bytes_max:
-                ledger.dropped(signal, "buffer_full", count)
+                ledger.refused(signal, "buffer_full", count)
                 return False
             waiting = queue.waiting
             waiting.append(item)
@@ -232,12 +232,17 @@ class Buffer:
                     queue.waiting.clear()
                     queue.waiting_bytes = queue.waiting_count = 0
                     _hold(queue, rest)
-                    self.dropped(signal, rest, reason)
+                    self._settle(signal, rest, is_failed=True)
+                    self._ledger.refused(signal, reason, rest.count)
 
     def count(self, signal: Signal) -> int:
         """How many spans, log records or data points are in the buffer, held ones included."""
         queue = self._queues[signal]
         return queue.waiting_count + queue.held_count
+
+    def sending(self, signal: Signal) -> int:
+        """How many of them are part of a request that is not settled."""
+        return self._queues[signal].held_count
 
     def waiting(self, signal: Signal) -> tuple[int, int]:
         """How many items and bytes wait to be taken."""

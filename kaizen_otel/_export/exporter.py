@@ -49,6 +49,8 @@ class Exporter:
     cause.  Signals without a transport are counted as dropped (``disabled``).  ``open_more``
     opens a further transport of a signal (None: there is no other), for up to ``LANES_MAX``
     requests in flight under backlog; metrics have one, because they must arrive in order.
+    ``concluded`` is told of each export: its signal, nanoseconds, and why it failed or nothing;
+    ``collect_last`` gives the metrics that follow everything else at shutdown.
     """
 
     _worker_kind = Worker
@@ -71,6 +73,8 @@ class Exporter:
         collect: Callable[[], Iterable[Item]] | None = None,
         warn: Callable[[str], None],
         open_more: Callable[[Signal], Transport | None] = lambda _: None,
+        concluded: Callable[[Signal, int, str], None] = lambda _s, _d, _r: None,
+        collect_last: Callable[[], Iterable[Item]] | None = None,
     ) -> None:
         self._clock = clock
         self._ledger = ledger
@@ -80,6 +84,8 @@ class Exporter:
         self._warned_ns: dict[str, int] = {}
         self._random_fraction = ids_random
         self._open_more = open_more
+        self._concluded = concluded
+        self._collect_last = collect_last
         self._limits = Limits(
             batch_size=batch_size,
             request_bytes_max=request_bytes_max,
@@ -132,6 +138,7 @@ class Exporter:
             limits=self._limits,
             random_fraction=self._random_fraction,
             warn=self._warn,
+            concluded=self._concluded,
         )
 
     def _worker(
@@ -160,7 +167,7 @@ class Exporter:
         if signal not in self._lanes:
             with self._ledger.lock:
                 self._ledger.offered(signal, item.count)
-                self._ledger.dropped(signal, "disabled", item.count)
+                self._ledger.refused(signal, "disabled", item.count)
             return False
         return self._buffer.offer(signal, item)
 
@@ -228,7 +235,11 @@ class Exporter:
 
     def _shutdown_until(self, deadline_ns: int) -> None:
         self._shutdown_deadline_ns = deadline_ns
-        self._is_delivered_at_shutdown = self._flush_until(deadline_ns)
+        is_delivered = self._flush_until(deadline_ns)
+        if self._collect_last is not None:
+            self._collect = self._collect_last
+            is_delivered = self._flush_until(deadline_ns) and is_delivered
+        self._is_delivered_at_shutdown = is_delivered
         self._is_closed = True
         self._buffer.close("shutdown")
         with self._lock:

@@ -13,7 +13,7 @@ and the reason of a rejected request (``bad_request``, ``unauthenticated``...),
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from kaizen_otel._export import SIGNALS
@@ -28,12 +28,18 @@ _UNITS: Final[Mapping[Signal, str]] = {"traces": "span", "logs": "log", "metrics
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalLedger:
-    """The counts of one signal: spans, log records or data points."""
+    """The counts of one signal: spans, log records or data points.
+
+    ``refused`` are those of ``dropped`` that never were part of a request, ``sending`` those of
+    ``buffered`` that are.
+    """
 
     offered: int = 0
     delivered: int = 0
     dropped: Mapping[str, int]
     buffered: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict[str, int])
+    sending: int = 0
 
     def reconciles(self) -> bool:
         """Whether nothing is unaccounted for."""
@@ -73,12 +79,13 @@ class LedgerSnapshot:
 class _Counts:
     """The counts of one signal, changed under the ledger's lock."""
 
-    __slots__ = ("delivered", "dropped", "offered")
+    __slots__ = ("delivered", "dropped", "offered", "refused")
 
     def __init__(self) -> None:
         self.offered = 0
         self.delivered = 0
         self.dropped: dict[str, int] = {}
+        self.refused: dict[str, int] = {}
 
 
 class Ledger:
@@ -92,11 +99,26 @@ class Ledger:
         self.lock = threading.RLock()
         self._counts: dict[Signal, _Counts] = {signal: _Counts() for signal in SIGNALS}
         self._buffered: list[Callable[[Signal], int]] = []
+        self._sending: list[Callable[[Signal], int]] = []
+        self._pending: list[Callable[[Signal], int]] = []
         self._version = 0
 
-    def count_buffered_by(self, buffered: Callable[[Signal], int]) -> None:
-        """Take what a buffer holds from this function, which is called under the lock."""
+    def count_buffered_by(
+        self, buffered: Callable[[Signal], int], sending: Callable[[Signal], int] = lambda _: 0
+    ) -> None:
+        """Take what a buffer holds, and what of it is part of a request, from these functions.
+
+        They are called under the lock.
+        """
         self._buffered.append(buffered)
+        self._sending.append(sending)
+
+    def count_pending_by(self, pending: Callable[[Signal], int]) -> None:
+        """Take from this function what is not encoded yet: it is offered, and it is buffered.
+
+        It is called under the lock.
+        """
+        self._pending.append(pending)
 
     def offered(self, signal: Signal, count: int) -> None:
         """Count items that came in, for a caller that holds the lock."""
@@ -114,6 +136,13 @@ class Ledger:
             dropped = self._counts[signal].dropped
             dropped[reason] = dropped.get(reason, 0) + count
 
+    def refused(self, signal: Signal, reason: str, count: int) -> None:
+        """Count items that are dropped before they were part of a request."""
+        with self.lock:
+            self.dropped(signal, reason, count)
+            refused = self._counts[signal].refused
+            refused[reason] = refused.get(reason, 0) + count
+
     def snapshot(self) -> LedgerSnapshot:
         """All counts at one instant."""
         with self.lock:
@@ -128,11 +157,14 @@ class Ledger:
 
     def _snapshot(self, signal: Signal) -> SignalLedger:
         counts = self._counts[signal]
+        pending = sum(pending(signal) for pending in self._pending)
         return SignalLedger(
-            offered=counts.offered,
+            offered=counts.offered + pending,
             delivered=counts.delivered,
             dropped=dict(counts.dropped),
-            buffered=sum(buffered(signal) for buffered in self._buffered),
+            buffered=sum(buffered(signal) for buffered in self._buffered) + pending,
+            refused=dict(counts.refused),
+            sending=sum(sending(signal) for sending in self._sending),
         )
 
     def after_fork(self) -> None:

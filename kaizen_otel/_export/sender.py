@@ -35,7 +35,11 @@ class Limits:
 
 
 class Sender:
-    """Used by one worker only.  ``warn`` takes the place, the cause and the text."""
+    """Used by one worker only.  ``warn`` takes the place, the cause and the text.
+
+    ``concluded`` takes the signal, how many nanoseconds an export took with all its attempts, and
+    why it failed, or nothing.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class Sender:
         limits: Limits,
         random_fraction: Callable[[], float],
         warn: Callable[[str, str, str], None],
+        concluded: Callable[[Signal, int, str], None] = lambda _s, _d, _r: None,
     ) -> None:
         self.signal: Signal = signal
         self.transport = transport
@@ -55,6 +60,7 @@ class Sender:
         self._limits = limits
         self._random_fraction = random_fraction
         self._warn_about = warn
+        self._concluded = concluded
         self.reset()
 
     def reset(self) -> None:
@@ -138,17 +144,17 @@ class Sender:
         match outcome:
             case Delivered(rejected_count=rejected_count, message=message):
                 self._buffer.delivered(self.signal, batch, rejected_count=rejected_count)
-                self._forget()
+                self._conclude("rejected" if rejected_count else "")
                 if rejected_count or message:
                     self._warn("partial", _partial(self.transport, rejected_count, message))
             case Retryable():
                 self._retry(batch, outcome, is_flushing=is_flushing)
             case Rejected(reason="too_large") if len(batch.items) > 1:
-                self._forget()
+                self._conclude("too_large")
                 self._batches.extendleft(reversed(self._buffer.split(self.signal, batch)))
             case Rejected(reason=reason, message=message):
                 self._buffer.dropped(self.signal, batch, reason)
-                self._forget()
+                self._conclude(reason)
                 self._warn(reason, f"{message}. What was in the request is dropped and counted")
             case _:
                 assert_never(outcome)
@@ -166,10 +172,9 @@ class Sender:
             random_fraction=self._random_fraction(),
         )
         if delay_ms is None:
-            self._buffer.dropped(
-                self.signal, batch, "unknown" if batch.is_uncertain else "retry_exhausted"
-            )
-            self._forget()
+            reason = "unknown" if batch.is_uncertain else "retry_exhausted"
+            self._buffer.dropped(self.signal, batch, reason)
+            self._conclude(reason)
             self._warn(
                 "retry_exhausted",
                 f"{outcome.message}. After {policy.elapsed_ms_max // 1000} s the request was "
@@ -185,6 +190,11 @@ class Sender:
             f"{outcome.message}. Telemetry is kept in memory and sent again for "
             f"{policy.elapsed_ms_max // 1000} s",
         )
+
+    def _conclude(self, reason: str) -> None:
+        duration_ns = self._clock.monotonic_ns() - self._first_attempt_ns
+        self._forget()
+        self._concluded(self.signal, duration_ns, reason)
 
     def _forget(self) -> None:
         self._batches.popleft()
