@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kaizen_otel._cli.collector_lint import lint_command
 from kaizen_otel._collector.foreground import run_foreground
 from kaizen_otel._collector.obtain import obtain
 from kaizen_otel._collector.resources import SHIPPED_CONFIGS, config_path
@@ -30,6 +31,9 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.group()
 def collector() -> None:
     """Obtain, run and validate an OpenTelemetry Collector."""
+
+
+collector.add_command(lint_command)
 
 
 @collector.command("obtain")
