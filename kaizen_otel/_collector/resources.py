@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
-SHIPPED_CONFIGS = ("dev", "gateway")
+SHIPPED_CONFIGS = ("dev", "gateway", "agent", "audit")
 
 
 def collector_directory() -> Path:
@@ -32,19 +32,29 @@ def collector_directory() -> Path:
 
 
 def config_path(name: str) -> Path:
-    """The file of a shipped config (``dev``, ``gateway``) or of a path given by the user.
+    """The file of a shipped config or overlay (``gateway``, ``tls``), or of a path by the user.
 
     Raises ConfigError when there is no such file.
     """
-    path = (
-        collector_directory() / "config" / f"{name}.yaml" if name in SHIPPED_CONFIGS else Path(name)
-    )
+    folder = collector_directory() / "config"
+    if name in SHIPPED_CONFIGS:
+        path = folder / f"{name}.yaml"
+    elif name in shipped_overlays():
+        path = folder / "overlays" / f"{name}.yaml"
+    else:
+        path = Path(name)
     if not path.is_file():
         raise ConfigError(
             f"no Collector config {name!r}: give the path of a file or one of "
-            f"{', '.join(SHIPPED_CONFIGS)}"
+            f"{', '.join(SHIPPED_CONFIGS)}, or of the overlays {', '.join(shipped_overlays())}"
         )
     return path
+
+
+def shipped_overlays() -> tuple[str, ...]:
+    """The names of the shipped overlays, sorted."""
+    folder = collector_directory() / "config" / "overlays"
+    return tuple(sorted(path.stem for path in folder.glob("*.yaml")))
 
 
 _SECRETS: Final = frozenset({"KAIZEN_OTEL_SIGNING_KEY", "KAIZEN_OTEL_SUBJECT_MASTER_KEY"})

@@ -12,6 +12,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from kaizen_otel._cli.collector import collector
+from kaizen_otel._collector.resources import SHIPPED_CONFIGS
 from kaizen_otel._collector.run import free_ports
 from kaizen_otel.errors import ConfigError
 from tests.collector.otlp_json import Sender, bodies_in
@@ -31,7 +32,14 @@ def test_obtain_prints_the_path_or_json(dev_binary: Path) -> None:
 
 def test_validate_checks_all_shipped_configs_unless_told(gateway_binary: Path) -> None:
     result = CliRunner().invoke(collector, ["validate"], catch_exceptions=False)
-    assert result.stdout.splitlines() == ["dev: valid", "gateway: valid"]
+    assert result.stdout.splitlines() == [f"{name}: valid" for name in SHIPPED_CONFIGS]
+
+
+def test_overlays_are_known_by_name(gateway_binary: Path) -> None:
+    names = ["gateway", "tls", "bearer"]
+    arguments = [text for name in names for text in ("--config", name)]
+    result = CliRunner().invoke(collector, ["validate", *arguments], catch_exceptions=False)
+    assert result.stdout.splitlines() == ["gateway+tls+bearer: valid"]
 
 
 def test_an_invalid_config_is_an_error_of_the_config(dev_binary: Path, tmp_path: Path) -> None:

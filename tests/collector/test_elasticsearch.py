@@ -2,86 +2,16 @@
 
 from __future__ import annotations
 
-import gzip
-import http.server
 import json
-import threading
-import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
 
 from kaizen_otel._collector.resources import config_path
 from kaizen_otel._collector.run import CollectorProcess, free_ports
 from tests.collector.otlp_json import Sender, logs
+from tests.collector.store import Store, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
-
-
-class Store(http.server.ThreadingHTTPServer):
-    """Keeps documents by id, as a data stream does; ``status_of`` can make it fail."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.documents: dict[str, dict[str, Any]] = {}
-        self.status_of: Callable[[dict[str, Any]], int] = lambda _document: 201
-        self.available = True
-        self.lock = threading.Lock()
-        self.requests = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def bulk(self, body: bytes) -> dict[str, Any]:
-        lines = [json.loads(line) for line in body.splitlines()]
-        items: list[dict[str, Any]] = []
-        with self.lock:
-            for action, document in zip(lines[::2], lines[1::2], strict=True):
-                document_id = action["create"]["_id"]
-                status = 409 if document_id in self.documents else self.status_of(document)
-                if status == 201:
-                    self.documents[document_id] = document
-                item: dict[str, Any] = {"status": status}
-                if status > 299:
-                    item["error"] = {"type": "test_exception", "reason": f"status {status}"}
-                items.append({"create": item})
-        return {"errors": any(item["create"]["status"] > 299 for item in items), "items": items}
-
-    def texts(self) -> list[str]:
-        with self.lock:
-            return sorted(document["body"]["text"] for document in self.documents.values())
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: Store
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.headers.get("Content-Encoding") == "gzip":
-            body = gzip.decompress(body)
-        self.server.requests += 1
-        if not self.server.available:
-            self.send_error(503)
-            return
-        answer = json.dumps(self.server.bulk(body)).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 def gateway(binary: Path, folder: Path, store: Store) -> CollectorProcess:
@@ -97,15 +27,6 @@ def gateway(binary: Path, folder: Path, store: Store) -> CollectorProcess:
         },
         log_path=folder / "collector.log",
     )
-
-
-def wait_until(condition: Callable[[], bool], *, seconds: float = 60) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def test_no_record_is_lost_or_doubled_over_an_outage_with_kills(

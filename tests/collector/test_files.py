@@ -11,6 +11,7 @@ import yaml
 
 from kaizen_otel._collector.resources import config_path
 from kaizen_otel._collector.run import CollectorProcess, free_ports
+from tests.collector.clients import listening_ports
 from tests.collector.otlp_json import Sender, bodies_in, counter, logs, span
 
 if TYPE_CHECKING:
@@ -44,6 +45,17 @@ def gateway(binary: Path, folder: Path) -> tuple[CollectorProcess, Sender]:
             "KAIZEN_OTEL_QUEUE_DIR": str(folder / "queue"),
             "KAIZEN_OTEL_DEAD_LETTER_DIR": str(folder / "dead-letter"),
         },
+        log_path=folder / "collector.log",
+    )
+    process.start()
+    return process, Sender(process.audit_port)
+
+
+def audit_alone(binary: Path, folder: Path) -> tuple[CollectorProcess, Sender]:
+    process = CollectorProcess(
+        config_path("audit"),
+        binary=binary,
+        environment={**free_ports(), "KAIZEN_OTEL_AUDIT_DIR": str(folder / "data" / "audit")},
         log_path=folder / "collector.log",
     )
     process.start()
@@ -179,6 +191,24 @@ def test_a_kill_of_the_gateway_loses_no_acknowledged_audit_record(
     gateway_binary: Path, tmp_path: Path
 ) -> None:
     assert acknowledged_but_missing(tmp_path, lambda: gateway(gateway_binary, tmp_path)) == set()
+
+
+def test_a_kill_of_the_audit_collector_loses_no_acknowledged_audit_record(
+    dev_binary: Path, tmp_path: Path
+) -> None:
+    """And whoever knows its one port can send nothing else."""
+    assert acknowledged_but_missing(tmp_path, lambda: audit_alone(dev_binary, tmp_path)) == set()
+    process, audit = audit_alone(dev_binary, tmp_path)
+    try:
+        assert not audit.post("traces", span("work"))
+        assert not audit.post("metrics", counter("requests", 3))
+        assert listening_ports(process.pid or 0) == {
+            process.audit_port,
+            process.health_port,
+            process.metrics_port,
+        }
+    finally:
+        process.stop()
 
 
 @pytest.mark.parametrize("sabotage", [without_rotation, appending_without_rotation])

@@ -1,0 +1,125 @@
+"""The agent Collector: telemetry waits on disk for its gateway, audit records for its answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kaizen_otel._collector.resources import config_path
+from kaizen_otel._collector.run import CollectorProcess, free_ports
+from kaizen_otel.testing.capture import OtlpCapture
+from tests.collector.otlp_json import Sender, bodies_in, counter, logs, span
+from tests.collector.sink import Sink, changed
+from tests.collector.store import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+REQUESTS = 40
+
+
+def agent(binary: Path, folder: Path, sink: Sink, config: Path | None = None) -> CollectorProcess:
+    return CollectorProcess(
+        config or config_path("agent"),
+        binary=binary,
+        environment={
+            **free_ports(),
+            "KAIZEN_OTEL_QUEUE_DIR": str(folder / "queue"),
+            "KAIZEN_OTEL_GATEWAY_INSECURE": "true",
+            "KAIZEN_OTEL_GATEWAY_ENDPOINT": f"127.0.0.1:{sink.process.grpc_port}",
+            "KAIZEN_OTEL_GATEWAY_AUDIT_ENDPOINT": f"http://127.0.0.1:{sink.process.audit_port}",
+        },
+        log_path=folder / "agent.log",
+    )
+
+
+def test_each_signal_reaches_the_gateway(
+    gateway_binary: Path, dev_binary: Path, tmp_path: Path
+) -> None:
+    sink = Sink(dev_binary, tmp_path)
+    with sink.process, agent(gateway_binary, tmp_path, sink) as process:
+        sender = Sender(process.http_port)
+        assert sender.post("traces", span("work", {"note": "sk-" + "x" * 24}))
+        assert sender.post("metrics", counter("requests", 3))
+        assert sender.post("logs", logs("said"))
+        assert Sender(process.audit_port).record("done")
+        # Audit: no waiting here is part of the promise.
+        assert bodies_in(sink.data / "audit" / "audit.jsonl") == ["done"]
+        assert wait_until(lambda: bool(sink.spans() and sink.metrics() and sink.bodies()))
+    assert sink.spans() == ["work"]
+    assert [metric["name"] for metric in sink.metrics()] == ["requests"]
+    assert sink.bodies() == ["said"]
+    assert "sk-x" not in (sink.data / "traces.jsonl").read_text(encoding="utf-8")
+
+
+def lost_over_an_outage(
+    binary: Path, sink: Sink, folder: Path, config: Path | None = None
+) -> set[str]:
+    """What was acknowledged while the gateway was away and the agent Collector was killed."""
+    acknowledged: set[str] = set()
+    process = agent(binary, folder, sink, config)
+    process.start()
+    for number in range(REQUESTS):
+        if Sender(process.http_port).post("logs", logs(f"record {number}")):
+            acknowledged.add(f"record {number}")
+    assert not Sender(process.audit_port).record("nobody has it")
+    # What takes part in the test is that the exporter has tried, and failed.
+    assert wait_until(lambda: "connection refused" in process.log_tail(100))
+    process.kill()
+    assert len(acknowledged) == REQUESTS
+    with agent(binary, folder, sink, config) as process, sink.process:
+        assert Sender(process.http_port).post("logs", logs("last"))
+        acknowledged.add("last")
+        assert wait_until(lambda: "last" in sink.bodies()), process.log_tail()
+        wait_until(lambda: acknowledged <= set(sink.bodies()), seconds=10)
+        assert Sender(process.audit_port).record("here")
+    assert bodies_in(sink.data / "audit" / "audit.jsonl") == ["here"]
+    return acknowledged - set(sink.bodies())
+
+
+def test_an_outage_of_the_gateway_and_a_kill_lose_nothing_that_was_acknowledged(
+    gateway_binary: Path, dev_binary: Path, tmp_path: Path
+) -> None:
+    sink = Sink(dev_binary, tmp_path)
+    assert lost_over_an_outage(gateway_binary, sink, tmp_path) == set()
+
+
+def in_memory(config: dict[str, Any]) -> None:
+    del config["exporters"]["otlp_grpc/gateway"]["sending_queue"]["storage"]
+
+
+def impatient(config: dict[str, Any]) -> None:
+    retry = config["exporters"]["otlp_grpc/gateway"]["retry_on_failure"]
+    retry |= {"initial_interval": "10ms", "max_interval": "10ms", "max_elapsed_time": "10ms"}
+
+
+@pytest.mark.parametrize("sabotage", [in_memory, impatient])
+def test_without_a_queue_on_disk_or_endless_retries_an_outage_loses_records(
+    gateway_binary: Path,
+    dev_binary: Path,
+    tmp_path: Path,
+    sabotage: Callable[[dict[str, Any]], None],
+) -> None:
+    """The saboteurs of the test above (rules R14 and R09)."""
+    sink = Sink(dev_binary, tmp_path)
+    config = changed(config_path("agent"), tmp_path / "changed.yaml", sabotage)
+    assert lost_over_an_outage(gateway_binary, sink, tmp_path, config)
+
+
+def test_an_audit_record_that_the_gateway_refuses_is_not_acknowledged(
+    gateway_binary: Path, dev_binary: Path, tmp_path: Path
+) -> None:
+    sink = Sink(dev_binary, tmp_path)
+    with OtlpCapture() as gateway:
+        process = agent(gateway_binary, tmp_path, sink)
+        process.environment["KAIZEN_OTEL_GATEWAY_AUDIT_ENDPOINT"] = gateway.endpoint
+        with process:
+            sender = Sender(process.audit_port)
+            for status in (400, 401, 404, 413, 429, 500, 503):
+                gateway.answer = status
+                assert not sender.record(f"answered with {status}")
+            gateway.answer = 200
+            assert sender.record("answered with 200")
+    assert [record["body"]["stringValue"] for record in gateway.logs()] == ["answered with 200"]
