@@ -25,7 +25,7 @@ make check       format, lint, types, import contracts, limits: seconds
 make unit | property | export | kaizen | crash | trail | contract | chart   no other program
 make collector | backends | containers | audit | e2e                 real programs
 make coverage    branch coverage; at least 95 % where bytes can be lost
-make bench       what observing costs; nothing is asserted
+make bench       what telemetry costs, beside its peers; ARGS="--help" tells more
 make bench-audit what one audit record costs, here and elsewhere; nothing is asserted
 make campaign-audit   hours of faults, kills and forgeries; results as JSON in build/campaign
 make docs        the documentation, into build/docs
@@ -83,13 +83,8 @@ def _coverage() -> int:
 
 
 def _bench() -> int:
-    code = setup.setup("test")
-    for path in sorted((ROOT / "benchmarks").glob("*.py")):
-        if path.stem == "audit":  # a table of its own: make bench-audit
-            continue
-        say(f"--- {path.relative_to(ROOT)}")
-        code = code or _call([tool("python"), str(path)])
-    return code
+    command = [tool("python"), "-m", "benchmarks", *shlex.split(os.environ.get("ARGS", ""))]
+    return setup.setup("test") or _call(command)
 
 
 def _bench_audit() -> int:

@@ -1,0 +1,1 @@
+"""What telemetry costs, beside the libraries one could use instead: ``make bench``."""
