@@ -13,6 +13,7 @@ from kaizen_otel._edges import SystemClock, at_fork, shared_ids
 from kaizen_otel._export import SIGNALS
 from kaizen_otel._export.buffer import Item, Ledger
 from kaizen_otel._export.exporter import Exporter
+from kaizen_otel._observations import Observations
 from kaizen_otel._otlp.common import encode_resource
 from kaizen_otel._redaction import Redactor
 from kaizen_otel._resource import SCOPE, resource_attributes
@@ -128,6 +129,7 @@ class Pipeline:
             concluded=self._self_metrics.concluded,
             collect_last=self._collect_own if "metrics" in self.sent else None,
         )
+        self.observations = Observations(ledger=self.ledger, failed=self._not_recorded)
         self._audit: AuditTrailManager | None = None
         self._audit_service = ""
         # What some agent of this process wants: the trail's own signals follow.
@@ -232,14 +234,15 @@ class Pipeline:
             ),
             sampler=self.sampler,
             ids=self.ids,
-            flush=self.exporter.flush,
-            shutdown=self.exporter.flush,
+            flush=self._flush_exporter,
+            shutdown=self._flush_exporter,
             seed_style=self.config.span_style == "seed",
             warn=self.warn,
         )
 
     def collect(self) -> Iterable[Item]:
         """Every service's metrics, encoded; before them, what became of all telemetry so far."""
+        self.observations.drain()
         yield from self._collect_own()
         if self._audit is not None and self._audit_meter is not None and self.wants_metrics:
             metrics = self.service(self._audit_service).metrics
@@ -260,10 +263,18 @@ class Pipeline:
         if first is not None and (self.wants_metrics or self._collectors):
             yield from self._self_metrics.items(first.resource)
 
+    def _not_recorded(self, error: BaseException) -> None:
+        # Without its text, which may quote a value of the agent's.
+        self.warn(f"an operation was not recorded: {type(error).__qualname__}")
+
+    def _flush_exporter(self, timeout_ms: int) -> bool:
+        self.observations.drain()
+        return self.exporter.flush(timeout_ms)
+
     def flush(self, timeout_ms: int) -> bool:
         """Send all telemetry and ship all audit records, within the time; True if all arrived."""
         deadline_ns = self.clock.monotonic_ns() + timeout_ms * 1_000_000
-        sent = self.exporter.flush(timeout_ms)
+        sent = self._flush_exporter(timeout_ms)
         if self._audit is None:
             return sent
         left_ms = max((deadline_ns - self.clock.monotonic_ns()) // 1_000_000, 0)
@@ -276,6 +287,7 @@ class Pipeline:
         self._closed = True
         atexit.unregister(self._at_exit)
         deadline_ns = self.clock.monotonic_ns() + timeout_ms * 1_000_000
+        self.observations.close()
         if self._audit is not None:
             # Before the exporter: the stream's last checkpoint goes through the logs as well.
             self._audit.end(timeout_ms)
@@ -291,6 +303,7 @@ class Pipeline:
     def after_fork(self) -> None:
         """Give a forked child its own identity and an empty state."""
         self.instance_id = str(uuid.uuid4())
+        self.observations.after_fork()
         self._self_metrics.after_fork()
         if self._audit_meter is not None:
             # The child's counts begin at zero, its metrics as well.

@@ -28,6 +28,7 @@ Content = Literal["hmac", "encrypted"]
 AnchorsTo = Literal["logs", "none"]
 ExporterKind = Literal["native", "stock"]
 Temporality = Literal["cumulative", "delta", "lowmemory"]
+ExemplarFilter = Literal["trace_based", "always_on", "always_off"]
 HistogramAggregation = Literal["explicit_bucket_histogram", "base2_exponential_bucket_histogram"]
 SpanStyle = Literal["single", "seed"]
 Vocabulary = Literal["default", "latest", "dup"]
@@ -120,6 +121,7 @@ class Config:
     exporter: ExporterKind = "native"
     temporality: Temporality = "cumulative"
     histogram: HistogramAggregation = "explicit_bucket_histogram"
+    exemplars: ExemplarFilter = "trace_based"
     audit: AuditConfig
     span_style: SpanStyle
     vocabulary: Vocabulary
@@ -168,6 +170,11 @@ class Config:
                 "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
                 ("explicit_bucket_histogram", "base2_exponential_bucket_histogram"),
                 "explicit_bucket_histogram",
+            ),
+            exemplars=env.choice(
+                "OTEL_METRICS_EXEMPLAR_FILTER",
+                ("trace_based", "always_on", "always_off"),
+                "trace_based",
             ),
             audit=_audit(env, grpc_target),
             span_style=env.choice("KAIZEN_OTEL_SPAN_STYLE", ("single", "seed"), "single"),

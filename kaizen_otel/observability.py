@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kaizen_otel._export.buffer import LedgerSnapshot
+    from kaizen_otel._pipeline import Service
     from kaizen_otel.audit_trail import AuditTrailManager
     from kaizen_otel.logs import LoggingManager, StructuredLogger
     from kaizen_otel.metrics import MetricsManager
@@ -125,22 +126,7 @@ class ObservabilityManager:
                     raise
                 # The other three signals work there; who asks for audit alone gets the error.
                 self._pipeline.warn(str(error))
-        self.operations = Operations(
-            SignalSet(
-                tracing=service.tracing if enable_tracing else service.silent_tracing,
-                ids=self._pipeline.ids,
-                metrics=self.metrics,
-                logging=self.logging,
-                audit=self.audit,
-                vocabulary=config.vocabulary,
-                seed_style=config.span_style == "seed",
-                capture_content=configuration.content_capture(),
-                block_action=config.audit.on_failure == "block_action",
-                warn=self._pipeline.warn,
-                resource=lambda: service.resource,
-            ),
-            _opened,
-        )
+        self.operations = Operations(self._signals(service), _opened)
         if self.metrics is not None:
             # The worker starts with the first item; measurements are none until it collects them.
             self._pipeline.exporter.start()
@@ -149,6 +135,28 @@ class ObservabilityManager:
             self.number = next(_numbers)
             if self._pipeline is _pipeline:
                 _users[self.number] = self
+
+    def _signals(self, service: Service) -> SignalSet:
+        config = self._pipeline.config
+        return SignalSet(
+            tracing=self.tracing or service.silent_tracing,
+            ids=self._pipeline.ids,
+            metrics=self.metrics,
+            logging=self.logging,
+            audit=self.audit,
+            vocabulary=config.vocabulary,
+            seed_style=config.span_style == "seed",
+            capture_content=configuration.content_capture(),
+            block_action=config.audit.on_failure == "block_action",
+            exemplars=config.exemplars,
+            observations=self._pipeline.observations,
+            # Elsewhere a record is on its way to the disk when the call goes on.
+            defers_audit=config.audit.durability == "none"
+            and config.audit.on_failure == "continue",
+            sends_logs="logs" in self._pipeline.sent,
+            warn=self._pipeline.warn,
+            resource=lambda: service.resource,
+        )
 
     def get_logger(self, name: str) -> StructuredLogger | None:
         """The logger of one component, or None if logging is off."""
@@ -180,6 +188,7 @@ class ObservabilityManager:
 
     async def export_metrics(self) -> str:
         """All metrics of this service in the Prometheus text format, from memory."""
+        self._pipeline.observations.drain()
         return self.metrics.export_text() if self.metrics else ""
 
     async def record_audit(
@@ -197,10 +206,12 @@ class ObservabilityManager:
 
     async def query_audit_by_agent(self, agent_id: str) -> Sequence[object]:
         """Audit records of one agent."""
+        self._pipeline.observations.drain()
         return await self.audit.query_by_agent(agent_id) if self.audit else []
 
     async def query_audit_by_action(self, action: str) -> Sequence[object]:
         """Audit records of one action."""
+        self._pipeline.observations.drain()
         return await self.audit.query_by_action(action) if self.audit else []
 
     def is_component_enabled(self, component: str) -> bool:

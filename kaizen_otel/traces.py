@@ -7,12 +7,13 @@ It is an ``opentelemetry.trace.Span``, so it can be the current span and others 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from opentelemetry import trace
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
 from kaizen_otel import semconv
+from kaizen_otel._observations import capture
 from kaizen_otel._otlp import common
 from kaizen_otel._otlp.traces import SPAN_ATTRIBUTES, encode_plain_span, encode_span, link_flags
 
@@ -237,9 +238,39 @@ class Span(trace.Span):
         if end_ns < start_ns:  # noqa: PLR1730 - a call of max costs a tenth of the rest
             end_ns = start_ns
         self.end_ns = end_ns
-        sink = settings.sink
-        if sink is None or not self.flags & _SAMPLED:
-            return
+        if settings.sink is not None and self.flags & _SAMPLED:
+            self.send()
+
+    def close(self, end_time: int | None = None) -> int:
+        """End the span without encoding it; ``send`` does that later, on any thread.
+
+        Values that could change until then are replaced by what they are now.  Returns how many
+        bytes of text it holds, or -1 if there is nothing to send.  A second call does nothing.
+        """
+        if self._ended:
+            return -1
+        self._ended = True
+        settings = self._settings
+        end_ns = settings.time_ns() if end_time is None else end_time
+        self.end_ns = max(end_ns, self.start_ns)
+        if settings.sink is None or not self.flags & _SAMPLED:
+            capture(self._attributes)
+            return -1
+        size = capture(self._attributes)
+        for _, _, attributes in self._events or ():
+            size += capture(cast("dict[str, object]", attributes))
+        if self._links:
+            # These may be the caller's own.
+            self._links = [(context, dict(attributes)) for context, attributes in self._links]
+            for _, attributes in self._links:
+                size += capture(cast("dict[str, object]", attributes))
+        return size
+
+    def send(self) -> None:
+        """Encode the span, which has ended, and hand it on."""
+        settings, sink = self._settings, self._settings.sink
+        assert sink is not None
+        assert self.end_ns is not None
         flags = self.flags | (_IS_REMOTE if self.parent_remote else _IS_LOCAL)
         is_plain = not (
             self._events or self._links or self._status[0] or self.trace_state
@@ -251,7 +282,7 @@ class Span(trace.Span):
                 self.parent_span_id,
                 self.name,
                 self.kind,
-                (start_ns, end_ns),
+                (self.start_ns, self.end_ns),
                 self._attributes,
                 flags,
                 settings.field,

@@ -152,6 +152,10 @@ class TracingManager:
             links=links,
         )
 
+    def time_ns(self) -> int:
+        """Nanoseconds since the Unix epoch, by the clock that spans have."""
+        return self._backend.settings.time_ns()
+
     def unsent_span(self, name: str) -> Span:
         """A span that goes nowhere, for the caller to hold when ours has failed."""
         backend = self._backend

@@ -1,17 +1,23 @@
-"""What an operation's begin and end do to metrics, logs and the audit trail."""
+"""What an operation's begin and end do to metrics, logs and the audit trail.
+
+What is needed of a call is taken in the call; measurements, log records and audit records are
+derived from it later where the service has ``Observations``, and at once where it has none.
+Benchmark: ``benchmarks/hook_pair.py``.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from kaizen_otel import semconv
-from kaizen_otel.traces import safe_text
+from kaizen_otel._observations import VALUE_BYTES, Observation, capture
+from kaizen_otel.hooks._measurements import agent_attributes, measure
+from kaizen_otel.traces import parent_of, safe_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from kaizen_otel.hooks._signals import OpenOperation, SignalSet
-    from kaizen_otel.semconv import Instrument
     from kaizen_otel.traces import Span
 
 _CONTENT: Final = frozenset(
@@ -36,11 +42,42 @@ _AUDITED: Final = (
 )  # fmt: skip
 
 
+class _Correlation(NamedTuple):
+    """What a log record needs of the span that it belongs to."""
+
+    trace_id: bytes
+    span_id: bytes
+    flags: int
+
+
+class _Event(NamedTuple):
+    """One happening: ``span`` is what its log record belongs to, ``ids`` its audit record."""
+
+    name: str
+    attributes: dict[str, object]
+    span: Span | None
+    ids: tuple[bytes, bytes]
+    is_audited: bool
+    failed: bool
+    time_ns: int
+
+
+_UNRELATED: Final = cast("Span", _Correlation(b"", b"", 0))
+
+
 def audit_attributes(
-    opened: OpenOperation, *, phase: str, failed: bool = False
+    opened: OpenOperation,
+    *,
+    phase: str,
+    failed: bool = False,
+    found: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
-    """Attributes of the audit record of one operation (OTEP 0267's names)."""
-    found = opened.span.attributes
+    """Attributes of the audit record of one operation (OTEP 0267's names).
+
+    ``found`` are the operation's attributes, if they are not those that its span has now.
+    """
+    if found is None:
+        found = opened.span.attributes
     attributes: dict[str, object] = {key: found[key] for key in _AUDITED if key in found}
     attributes["audit.action"] = opened.rule.audit_action
     attributes["kaizen.audit.phase"] = phase
@@ -63,10 +100,12 @@ class Effects:
 
     def __init__(self, signals: SignalSet) -> None:
         self._signals = signals
+        self._observations = signals.observations
+        self.defers_audit = signals.observations is not None and signals.defers_audit
 
     def visible(self, attributes: Mapping[str, object]) -> Mapping[str, object]:
         """The attributes without content, unless its capture was asked for."""
-        if self._signals.capture_content or not any(key in _CONTENT for key in attributes):
+        if self._signals.capture_content or _CONTENT.isdisjoint(attributes):
             return attributes
         return {key: value for key, value in attributes.items() if key not in _CONTENT}
 
@@ -81,44 +120,137 @@ class Effects:
         # Without its text, which may quote a value of the agent's.
         self._signals.warn(f"an operation was not recorded: {type(error).__qualname__}")
 
+    def _leave(
+        self,
+        derive: Callable[[Any], object],
+        send: Callable[[Any], object],
+        value: object,
+        *,
+        size_bytes: int = 0,
+        spans: int = 0,
+        logs: int = 0,
+    ) -> None:
+        observations = self._observations
+        if observations is None:
+            derive(value)
+            send(value)
+            return
+        if not self._signals.sends_logs:
+            logs = 0
+        size = VALUE_BYTES + size_bytes
+        observations.put(Observation(derive, send, value, size, spans, logs))
+
     def on_begin(self, opened: OpenOperation) -> None:
         """The start event, the start's audit record, and the number of agents at work."""
         rule, signals = opened.rule, self._signals
+        name = rule.audit_start_event
+        is_audited = signals.audit is not None and bool(name or rule.intent)
+        if is_audited and not self.defers_audit:
+            if name:
+                self._audit_begin(name, opened, opened.span.attributes, {})
+            is_audited = False
+        is_logged = rule.start_event is not None and signals.logging is not None
+        if is_audited or is_logged or rule.operation == "invoke_agent":
+            found = dict(opened.span.attributes)
+            size = capture(found)
+            value = (opened, found, is_audited)
+            self._leave(
+                self._derive_begin, self._send_begin, value, size_bytes=size, logs=is_logged
+            )
+
+    def _derive_begin(self, value: tuple[OpenOperation, dict[str, object], bool]) -> None:
+        opened, found, is_audited = value
+        rule, signals = opened.rule, self._signals
         if rule.operation == "invoke_agent" and signals.metrics is not None:
-            signals.metrics.record(semconv.AGENT_ACTIVE, 1, _agent(opened))
-        if rule.start_event and signals.logging is not None:
-            signals.logging.emit(
+            signals.metrics.record(semconv.AGENT_ACTIVE, 1, agent_attributes(opened))
+        if is_audited:
+            name = rule.audit_start_event or rule.audit_event or rule.operation
+            self._audit_begin(name, opened, found, {"time_ns": opened.span.start_ns})
+
+    def _audit_begin(
+        self,
+        name: str,
+        opened: OpenOperation,
+        found: Mapping[str, object],
+        when: Mapping[str, int],
+    ) -> None:
+        signals = self._signals
+        assert signals.audit is not None
+        # The end's record names it, so that a verifier knows which start has an end.
+        opened.intent_id = signals.ids.uuid7()
+        signals.audit.emit(
+            name,
+            audit_attributes(opened, phase="intent", found=found),
+            trace_id=opened.span.trace_id,
+            span_id=opened.span.span_id,
+            resource=signals.resource(),
+            **when,
+        )
+
+    def _send_begin(self, value: tuple[OpenOperation, dict[str, object], bool]) -> None:
+        opened, found, _ = value
+        rule, logging = opened.rule, self._signals.logging
+        if rule.start_event and logging is not None:
+            logging.emit(
                 f"agent {opened.target or ''} started".replace("  ", " "),
                 event_name=rule.start_event,
-                attributes=_event_attributes(opened),
+                attributes=_event_attributes(found),
                 span=opened.span,
-            )
-        if rule.audit_start_event and signals.audit is not None:
-            # The end's record names it, so that a verifier knows which start has an end.
-            opened.intent_id = signals.ids.uuid7()
-            signals.audit.emit(
-                rule.audit_start_event,
-                audit_attributes(opened, phase="intent"),
-                trace_id=opened.span.trace_id,
-                span_id=opened.span.span_id,
-                resource=signals.resource(),
+                time_ns=opened.span.start_ns,
             )
 
     def on_end(self, opened: OpenOperation, error: BaseException | str | None) -> None:
-        """Durations, counts, the end event, the exception event and the outcome's record."""
-        rule, signals = opened.rule, self._signals
-        if signals.metrics is not None:
-            self._measure(opened)
+        """End the span; durations, counts, the end event, the exception event, the outcome."""
+        rule, signals, span = opened.rule, self._signals, opened.span
+        size = span.close()
+        opened.is_sent = size >= 0
+        opened.failed = error is not None
+        logs = 0
         if signals.logging is not None:
-            self._log_end(opened, error)
-        if rule.audit_event and signals.audit is not None:
-            signals.audit.emit(
-                rule.audit_event,
-                audit_attributes(opened, phase="outcome", failed=error is not None),
-                trace_id=opened.span.trace_id,
-                span_id=opened.span.span_id,
-                resource=signals.resource(),
-            )
+            if isinstance(error, BaseException) and opened.logged_error is not error:
+                opened.exception_type = semconv.exception_type(error)
+                if signals.capture_content:
+                    opened.exception_message = safe_text(error)
+                logs = 1
+            logs += rule.end_event is not None
+        # It would keep the frames of the traceback alive.
+        opened.logged_error = None
+        if rule.audit_event and signals.audit is not None and not self.defers_audit:
+            self._audit_end(opened, {})
+        self._leave(
+            self._derive_end,
+            self._send_end,
+            opened,
+            size_bytes=max(size, 0),
+            spans=opened.is_sent,
+            logs=logs,
+        )
+
+    def _derive_end(self, opened: OpenOperation) -> None:
+        if self._signals.metrics is not None:
+            measure(opened, self._signals, self._signals.metrics)
+        if self.defers_audit and opened.rule.audit_event and self._signals.audit is not None:
+            assert opened.span.end_ns is not None
+            self._audit_end(opened, {"time_ns": opened.span.end_ns})
+
+    def _audit_end(self, opened: OpenOperation, when: Mapping[str, int]) -> None:
+        signals, name = self._signals, opened.rule.audit_event
+        assert signals.audit is not None
+        assert name is not None
+        signals.audit.emit(
+            name,
+            audit_attributes(opened, phase="outcome", failed=opened.failed),
+            trace_id=opened.span.trace_id,
+            span_id=opened.span.span_id,
+            resource=signals.resource(),
+            **when,
+        )
+
+    def _send_end(self, opened: OpenOperation) -> None:
+        if opened.is_sent:
+            opened.span.send()
+        if self._signals.logging is not None:
+            self._log_end(opened)
 
     def on_event(
         self,
@@ -134,115 +266,100 @@ class Effects:
         merged = dict(attributes)
         if error is not None:
             merged[semconv.ERROR_TYPE] = semconv.error_type(error)
-        if signals.logging is not None:
-            severity = "INFO" if error is None else "ERROR"
-            signals.logging.emit(
-                name, severity=severity, event_name=name, attributes=merged, span=span
+        event = _Event(
+            name=name,
+            attributes=merged,
+            span=span,
+            ids=(span.trace_id, span.span_id) if span else (b"", b""),
+            is_audited=audit and signals.audit is not None,
+            failed=error is not None,
+            time_ns=signals.tracing.time_ns(),
+        )
+        if event.is_audited and not self.defers_audit:
+            self._audit_event(event, {})
+            event = event._replace(is_audited=False)
+        is_logged = signals.logging is not None
+        if not (is_logged or event.is_audited):
+            return
+        size = 0
+        if self._observations is not None:
+            size = capture(merged)
+            if span is None:
+                # The thread that derives has another current span.
+                event = event._replace(span=_current())
+        self._leave(self._derive_event, self._send_event, event, size_bytes=size, logs=is_logged)
+
+    def _derive_event(self, event: _Event) -> None:
+        if event.is_audited:
+            self._audit_event(event, {"time_ns": event.time_ns})
+
+    def _audit_event(self, event: _Event, when: Mapping[str, int]) -> None:
+        signals = self._signals
+        assert signals.audit is not None
+        attributes = {
+            "audit.action": "EXECUTE",
+            "audit.outcome": "failure" if event.failed else "success",
+            **event.attributes,
+        }
+        signals.audit.emit(
+            event.name,
+            attributes,
+            trace_id=event.ids[0],
+            span_id=event.ids[1],
+            resource=signals.resource(),
+            **when,
+        )
+
+    def _send_event(self, event: _Event) -> None:
+        if self._signals.logging is not None:
+            self._signals.logging.emit(
+                event.name,
+                severity="ERROR" if event.failed else "INFO",
+                event_name=event.name,
+                attributes=event.attributes,
+                span=event.span,
+                time_ns=event.time_ns,
             )
-        if audit and signals.audit is not None:
-            merged.setdefault("audit.action", "EXECUTE")
-            merged.setdefault("audit.outcome", "success" if error is None else "failure")
-            signals.audit.emit(
-                name,
-                merged,
-                trace_id=span.trace_id if span else b"",
-                span_id=span.span_id if span else b"",
-                resource=signals.resource(),
-            )
 
-    def _measure(self, opened: OpenOperation) -> None:
-        metrics, rule, span = self._signals.metrics, opened.rule, opened.span
-        assert metrics is not None
-        found = span.attributes
-        attributes = {key: found[key] for key in rule.metric_attributes if key in found}
-        if rule.duration and rule.operation not in {"invoke_agent", "invoke_workflow"}:
-            attributes[semconv.GEN_AI_OPERATION_NAME] = rule.operation
-        base = dict(attributes)
-        if semconv.ERROR_TYPE in found:
-            attributes[semconv.ERROR_TYPE] = found[semconv.ERROR_TYPE]
-        # A metric that is reported with its span has the span's own duration (conventions).
-        for instrument in self._instruments(rule.duration, rule.duration_latest):
-            metrics.record(instrument, span.duration_ns / 1e9, attributes)
-        if rule.operation == "invoke_agent":
-            metrics.record(semconv.AGENT_ACTIVE, -1, _agent(opened))
-            if self._signals.vocabulary != "default":
-                calls = opened.calls
-                tools, models = calls.get("execute_tool", 0), calls.get("chat", 0)
-                metrics.record(semconv.INVOKE_AGENT_TOOL_CALLS, tools, base)
-                metrics.record(semconv.INVOKE_AGENT_INFERENCE_CALLS, models, base)
-        # A whole run may carry the sum of its calls: only the calls themselves are counted.
-        if rule.kind == semconv.CLIENT:
-            self._count_tokens(base, attributes, found)
-
-    def _instruments(
-        self, default: tuple[Instrument, ...], latest: tuple[Instrument, ...]
-    ) -> tuple[Instrument, ...]:
-        vocabulary = self._signals.vocabulary
-        if vocabulary == "dup":
-            return tuple(dict.fromkeys(default + latest))
-        return default if vocabulary == "default" else latest
-
-    def _count_tokens(
-        self, base: Mapping[str, object], attributes: Mapping[str, object],
-        found: Mapping[str, object],
-    ) -> None:  # fmt: skip
-        metrics, vocabulary = self._signals.metrics, self._signals.vocabulary
-        assert metrics is not None
-        for kind, key, counter, histogram in (
-            ("input", semconv.GEN_AI_USAGE_INPUT_TOKENS, semconv.INFERENCE_INPUT_TOKENS,
-             semconv.INFERENCE_OPERATION_INPUT_TOKENS),
-            ("output", semconv.GEN_AI_USAGE_OUTPUT_TOKENS, semconv.INFERENCE_OUTPUT_TOKENS,
-             semconv.INFERENCE_OPERATION_OUTPUT_TOKENS),
-        ):  # fmt: skip
-            tokens = found.get(key)
-            if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 0:
-                continue
-            if vocabulary in {"default", "dup"}:
-                metrics.record(
-                    semconv.TOKEN_USAGE, tokens, {**base, semconv.GEN_AI_TOKEN_TYPE: kind}
-                )
-            if vocabulary in {"latest", "dup"}:
-                metrics.record(counter, tokens, {**base, semconv.GEN_AI_TOKEN_MODALITY: "text"})
-                metrics.record(histogram, tokens, attributes)
-
-    def _log_end(self, opened: OpenOperation, error: BaseException | str | None) -> None:
-        signals, rule = self._signals, opened.rule
-        logging = signals.logging
+    def _log_end(self, opened: OpenOperation) -> None:
+        rule, span, logging = opened.rule, opened.span, self._signals.logging
         assert logging is not None
-        if isinstance(error, BaseException) and opened.logged_error is not error:
+        if opened.exception_type:
+            is_model = rule.exception_event == semconv.EVENT_MODEL_EXCEPTION
+            attributes = _event_attributes(span.attributes)
+            attributes[semconv.EXCEPTION_TYPE] = opened.exception_type
+            if self._signals.capture_content:
+                attributes[semconv.EXCEPTION_MESSAGE] = opened.exception_message
             logging.emit(
                 f"{semconv.span_name(rule, opened.target)} failed",
-                severity="WARNING" if rule.exception_event == semconv.EVENT_MODEL_EXCEPTION
-                else "ERROR",
+                severity="WARNING" if is_model else "ERROR",
                 event_name=rule.exception_event,
-                attributes={
-                    **_event_attributes(opened),
-                    semconv.EXCEPTION_TYPE: semconv.exception_type(error),
-                    **(
-                        {semconv.EXCEPTION_MESSAGE: safe_text(error)}
-                        if signals.capture_content
-                        else {}
-                    ),
-                },
-                span=opened.span,
-            )  # fmt: skip
+                attributes=attributes,
+                span=span,
+                time_ns=span.end_ns,
+            )
         if rule.end_event:
-            verb = "finished" if error is None else "failed"
+            verb = "failed" if opened.failed else "finished"
             logging.emit(
                 f"agent {opened.target or ''} {verb}".replace("  ", " "),
-                severity="INFO" if error is None else "ERROR",
+                severity="ERROR" if opened.failed else "INFO",
                 event_name=rule.end_event,
-                attributes=_event_attributes(opened),
-                span=opened.span,
+                attributes=_event_attributes(span.attributes),
+                span=span,
+                time_ns=span.end_ns,
             )
 
 
-def _agent(opened: OpenOperation) -> dict[str, object]:
-    return {semconv.GEN_AI_AGENT_NAME: opened.target} if opened.target else {}
+def _current() -> Span:
+    """Who is current in the caller's context, as far as a log record needs it."""
+    context = parent_of()
+    if context is None:
+        return _UNRELATED
+    trace_id, span_id = context.trace_id.to_bytes(16, "big"), context.span_id.to_bytes(8, "big")
+    return cast("Span", _Correlation(trace_id, span_id, int(context.trace_flags)))
 
 
-def _event_attributes(opened: OpenOperation) -> dict[str, object]:
-    found = opened.span.attributes
+def _event_attributes(found: Mapping[str, object]) -> dict[str, object]:
     keys = (
         semconv.GEN_AI_AGENT_NAME, semconv.GEN_AI_CONVERSATION_ID, semconv.KAIZEN_AGENT_ID,
         semconv.KAIZEN_RUN_ID, semconv.GEN_AI_TOOL_NAME, semconv.GEN_AI_REQUEST_MODEL,

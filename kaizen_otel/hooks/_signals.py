@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
     from kaizen_otel._edges import Ids
+    from kaizen_otel._observations import Observations
     from kaizen_otel.audit_trail import AuditTrailManager
+    from kaizen_otel.config import ExemplarFilter
     from kaizen_otel.logs import LoggingManager
     from kaizen_otel.metrics import MetricsManager
     from kaizen_otel.semconv import OperationRule
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 class SignalSet:
     """The managers of one service; a signal that is switched off is None.
 
-    ``tracing`` is always there: it gives ids and times even when its spans go nowhere.
+    ``tracing`` is always there: it gives ids and times even when its spans go nowhere.  With
+    ``observations`` signals are derived later, audit records only if ``defers_audit``; without it
+    everything is done in the call.  ``sends_logs`` says whether log records go anywhere.
     """
 
     tracing: TracingManager
@@ -34,13 +38,21 @@ class SignalSet:
     seed_style: bool = False
     capture_content: bool = False
     block_action: bool = False
+    exemplars: ExemplarFilter = "trace_based"
+    observations: Observations | None = None
+    defers_audit: bool = False
+    sends_logs: bool = True
     warn: Callable[[str], None]
     resource: Callable[[], bytes] = bytes
 
 
 @dataclass(slots=True)
 class OpenOperation:
-    """One operation under way."""
+    """One operation under way.
+
+    ``failed`` and what follows it are set when it ends: how, and the exception's type and message
+    if that is to be logged.
+    """
 
     span: Span
     rule: OperationRule
@@ -50,6 +62,10 @@ class OpenOperation:
     calls: dict[str, int] = field(default_factory=dict[str, int])
     # An error that a child has logged already: an exception is logged once, where it is first seen.
     logged_error: BaseException | None = None
+    failed: bool = False
+    exception_type: str = ""
+    exception_message: str = ""
+    is_sent: bool = False
 
 
 class OpenOperations:

@@ -136,7 +136,7 @@ class Operations:
             links=links,
         )
         opened = OpenOperation(span=span, rule=rule, parent_id=parent_id, target=target)
-        if rule.intent:
+        if rule.intent and not self._effects.defers_audit:
             self._declare_intent(id, opened)
         with self._open.lock:
             older = self._open.by_id.get(id)
@@ -257,7 +257,6 @@ class Operations:
                 attributes=span.attributes,
             )
             post.end()
-        span.end()
         self._effects.on_end(opened, error)
         if isinstance(error, BaseException):
             with self._open.lock:
