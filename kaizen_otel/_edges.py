@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import time
-from typing import TYPE_CHECKING, Protocol
+import weakref
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from kaizen_otel.errors import PlatformError
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable
+
+Owner = TypeVar("Owner")
 
 
 class Clock(Protocol):
@@ -114,6 +118,30 @@ def at_fork(after_in_child: Callable[[], None]) -> None:
     """Have ``after_in_child`` called in every process that is forked from this one."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=after_in_child)
+
+
+def at_multiprocessing_exit(owner: Owner, function: Callable[[Owner], object]) -> None:
+    """Have a child of ``multiprocessing`` call ``function(owner)`` at its end, if this is one.
+
+    To be called in the child, right after the fork.  Such a child never runs what was registered
+    with ``atexit`` before it was forked.  What it lives on is what it holds: ``owner`` only weakly.
+    """
+    util = sys.modules.get("multiprocessing.util")
+    if util is None:  # then it was not multiprocessing that forked
+        return
+    reference = weakref.ref(owner)
+
+    def finish() -> None:
+        found = reference()
+        if found is not None:
+            function(found)
+
+    def register(_owner: Owner) -> None:
+        # A low priority: what the user registered runs before.
+        util.Finalize(None, finish, exitpriority=-100)
+
+    # It clears its own list of finalizers in a moment, and then calls these.
+    util.register_after_fork(owner, register)
 
 
 class Filesystem(Protocol):
