@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 from kaizen_otel import semconv
-from kaizen_otel._edges import SystemClock, at_fork, shared_ids
+from kaizen_otel._edges import SystemClock, at_fork, at_multiprocessing_exit, shared_ids
 from kaizen_otel._export import SIGNALS
 from kaizen_otel._export.buffer import Item, Ledger
 from kaizen_otel._export.exporter import Exporter
+from kaizen_otel._export.losses import loss_line
 from kaizen_otel._observations import Observations
 from kaizen_otel._otlp.common import encode_resource
 from kaizen_otel._redaction import Redactor
@@ -296,8 +297,8 @@ class Pipeline:
         if self._audit is not None:
             left_ms = max((deadline_ns - self.clock.monotonic_ns()) // 1_000_000, 0)
             sent = self._audit.shutdown(left_ms) and sent
-        if any(one.dropped for one in self.ledger.snapshot().signals.values()):
-            self.warn(f"telemetry was dropped: {self.ledger.snapshot().line()}")
+        if line := loss_line(self.ledger.snapshot()):
+            self.warn(line)
         return sent
 
     def after_fork(self) -> None:
@@ -316,6 +317,7 @@ def _after_fork(reference: weakref.ref[Pipeline]) -> None:
     pipeline = reference()
     if pipeline is not None:
         pipeline.after_fork()
+        at_multiprocessing_exit(pipeline, lambda one: one.shutdown(_EXIT_TIMEOUT_MS))
 
 
 def _at_exit(reference: weakref.ref[Pipeline]) -> None:
