@@ -9,6 +9,7 @@ from kaizen_otel._otlp.decode import decode_resource
 from kaizen_otel._signing import signer_or_explain
 from kaizen_otel._spool.store import KEY_BYTES, read_or_make_key
 from kaizen_otel.audit._content import Pseudonyms
+from kaizen_otel.audit._templates import Templates
 from kaizen_otel.audit.canonical import resource_hash
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class AuditKeys:
     def after_fork(self) -> None:
         """Forget what a forked child has another one of."""
         self._pseudonyms: Pseudonyms | None = None
+        self._templates: Templates | None = None
         self._resource_hashes: dict[bytes, str] = {}
 
     @property
@@ -67,6 +69,13 @@ class AuditKeys:
                 key = secret_bytes(KEY_BYTES)
             self._pseudonyms = Pseudonyms(key)
         return self._pseudonyms
+
+    @property
+    def templates(self) -> Templates:
+        """What encodes records whose content is hidden with ``pseudonyms``."""
+        if self._templates is None:
+            self._templates = Templates(self.pseudonyms)
+        return self._templates
 
     def signer(self) -> Signer | None:
         """Return the signer; None, with a warning, if there is none that could be used."""

@@ -21,12 +21,12 @@ from kaizen_otel._subject_keys import SubjectKeys
 from kaizen_otel._subjects import open_subjects
 from kaizen_otel._warn import RateLimitedWarnings
 from kaizen_otel.audit import record as names
-from kaizen_otel.audit._content import NO_PARTS, PREFIX, code_or_pseudonym, event_of, protect
+from kaizen_otel.audit._content import NO_PARTS, PREFIX, code_or_pseudonym
 from kaizen_otel.audit._public import code_or_none
 from kaizen_otel.audit._stored import read_stored
+from kaizen_otel.audit._templates import Envelope, protected_record
 from kaizen_otel.audit.chain import draft_of
 from kaizen_otel.audit.query import AuditEntry, Filter, audit_entry, select
-from kaizen_otel.audit.record import AuditRecord
 from kaizen_otel.audit.status import AuditStatus
 from kaizen_otel.audit.subjects import user_of
 from kaizen_otel.config import Config
@@ -175,13 +175,17 @@ class AuditTrailManager:
         trace_id: bytes = b"",
         span_id: bytes = b"",
         resource: bytes = b"",
+        time_ns: int = 0,
     ) -> Receipt:
         """Write one record.  Never raises and does not wait, except for room in ``wait`` mode.
 
         ``attributes`` that hold content become HMAC and size.  ``resource``
         is the encoded Resource of the service that acts, if it is not the process's.
+        ``time_ns`` is when it happened (Unix epoch), if that is not now.
         """
-        return Receipt(*self._put(event_name, attributes, trace_id, span_id, resource))
+        return Receipt(
+            *self._put(event_name, attributes, trace_id, span_id, resource, time_ns=time_ns)
+        )
 
     def record(
         self,
@@ -291,26 +295,31 @@ class AuditTrailManager:
         span_id: bytes,
         resource: bytes,
         parts: Mapping[str, Mapping[str, object]] = NO_PARTS,
+        *,
+        time_ns: int = 0,
     ) -> tuple[str, Future[int]]:
         record_id = self._ids.uuid7()
         intake = self._intake
         try:
-            pseudonyms = intake.keys.pseudonyms
+            keys, now_ns = intake.keys, self._clock.time_ns()
+            envelope = Envelope(
+                record_id,
+                time_ns or now_ns,
+                max(time_ns, now_ns),
+                # An id of another size belongs to no trace; the fact is recorded all the same.
+                trace_id if len(trace_id) == _TRACE_ID_SIZE else b"",
+                span_id if len(span_id) == _SPAN_ID_SIZE else b"",
+                keys.resource_hash(resource),
+            )
             user = None if self._subjects is None else user_of(attributes)
+            if user is None and not parts:
+                draft = keys.templates.draft(event_name, attributes, envelope)
+                return record_id, intake.put(draft, resource)
+            pseudonyms = keys.pseudonyms
             if self._subjects is not None and user is not None:
                 pseudonyms = subject = self._subjects.pseudonyms(user, record_id)
                 attributes = subject.identify(attributes)
-            event_name, hidden = event_of(event_name, names.EVENT_OTHER, pseudonyms)
-            record = AuditRecord(
-                record_id=record_id,
-                time_ns=self._clock.time_ns(),
-                event_name=event_name,
-                attributes={**protect(attributes, pseudonyms, parts), **hidden},
-                # An id of another size belongs to no trace; the fact is recorded all the same.
-                trace_id=trace_id if len(trace_id) == _TRACE_ID_SIZE else b"",
-                span_id=span_id if len(span_id) == _SPAN_ID_SIZE else b"",
-                resource_hash=intake.keys.resource_hash(resource),
-            )
+            record = protected_record(event_name, attributes, envelope, pseudonyms, parts)
             return record_id, intake.put(draft_of(record), resource)
         except Exception as error:  # noqa: BLE001 - auditing must not break the agent
             return record_id, intake.refuse(_without_content(error))

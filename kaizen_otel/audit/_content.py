@@ -20,6 +20,7 @@ from kaizen_otel._otlp.common import safe_text
 from kaizen_otel.audit._public import (
     PSEUDONYM,
     PUBLIC_DETAILS,
+    TEXTS,
     code_or_none,
     is_action,
     name_or_none,
@@ -62,6 +63,8 @@ _CONTENT: Final = {
 _IDS: Final = frozenset({ACTOR_ID, TARGET_ID, "audit.source.id"})
 # Words for an action, or the pseudonym of what is no word, so that it can be looked for.
 _WORDS: Final = frozenset({ACTION, CALLER_ACTION})
+JOINT: Final = _IDS | _WORDS | {ACTOR_TYPE, *TEXTS}
+"""What becomes of another attribute, or what is added, may depend on the values of these."""
 # What acts and is no person.
 _NO_USERS: Final = frozenset({"agent", "service", "system"})
 # Names that callers give: words and perhaps a number, nothing that could be a token.
@@ -171,7 +174,7 @@ _public_sizes: Final[dict[tuple[object, str], int]] = {}
 def _remember(name: str, plain: str) -> None:
     if len(_public_sizes) >= _REMEMBERED_MAX:
         _public_sizes.clear()
-    _public_sizes[name, plain] = len(name) + _size_max(plain)
+    _public_sizes[name, plain] = len(name) + plain_size_max(plain)
 
 
 class _Writer:
@@ -190,7 +193,7 @@ class _Writer:
         """Take an attribute as ``plain``, or hide its value if that is None or too much."""
         if value is None:
             return
-        if plain is not None and self.take(name, plain, len(name) + _size_max(plain)):
+        if plain is not None and self.take(name, plain, len(name) + plain_size_max(plain)):
             return
         if self._room == 0:
             self._rest.append((hidden_name, value))
@@ -215,7 +218,8 @@ class _Writer:
         return self._result
 
 
-def _size_max(plain: Scalar) -> int:
+def plain_size_max(plain: Scalar) -> int:
+    """Return the most bytes that a value can take up."""
     if isinstance(plain, str):
         return _ATTRIBUTE_OVERHEAD + len(plain) * (1 if plain.isascii() else _UTF8_MAX)
     if isinstance(plain, int):
@@ -227,6 +231,12 @@ def _forget(result: dict[str, object], name: str) -> None:
     """Take out what is known of a value that comes in again under another form."""
     for prefix in ("kaizen.hmac.", "kaizen.bytes.", "kaizen.enc."):
         result.pop(prefix + name, None)
+
+
+def hidden_names(name: str) -> tuple[str, str]:
+    """Return the names under which a hidden attribute's HMAC and size stand."""
+    hidden = _CONTENT.get(name, name)
+    return f"kaizen.hmac.{hidden}", f"kaizen.bytes.{hidden}"
 
 
 def _hide(result: dict[str, object], name: str, value: object, pseudonyms: Pseudonyms) -> None:

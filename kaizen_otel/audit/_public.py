@@ -36,18 +36,21 @@ _ACTION: Final = re.compile(
     r"[A-Za-z]+[0-9]{0,3}[A-Za-z]*(?:[_.:/-][A-Za-z]*[0-9]{0,3}[A-Za-z]*)*", re.ASCII
 )
 _ACTION_CHARACTERS_MAX: Final = 96
+_HEXADECIMAL: Final = re.compile(r"[0-9a-f-]+")
+_ONE_DIGIT: Final = bytes.maketrans(b"123456789", b"000000000")
 _DIGITS: Final = re.compile(r"(?:[0-9][_.:/+=-]*){11,}")
 # Names that callers give: words and perhaps a number, nothing that could be a token.
 CALLERS_NAME: Final = re.compile(r"[A-Za-z_.-]{1,92}[0-9]{0,3}", re.ASCII)
 _HIDDEN_NAME: Final = re.compile(r"kaizen\.(?:hmac|bytes)\.(?:[a-z]{1,16}\.)?name\.[0-9a-f]{16}")
 _OWN_PREFIXES: Final = ("kaizen.", "audit.")
 
-_TEXTS: Final = (
+TEXTS: Final = (
     semconv.GEN_AI_AGENT_ID, semconv.GEN_AI_AGENT_NAME, semconv.GEN_AI_MEMORY_STORE_ID,
     semconv.GEN_AI_REQUEST_MODEL, semconv.GEN_AI_RESPONSE_MODEL, semconv.GEN_AI_TOOL_NAME,
     semconv.GEN_AI_WORKFLOW_NAME, semconv.KAIZEN_AGENT_ID, semconv.KAIZEN_SIGNATURE,
     semconv.KAIZEN_STRATEGY, semconv.SERVICE_NAME, "mcp.tool.name",
 )  # fmt: skip
+"""Names of things that programmers name."""
 _CODES: Final = (
     semconv.ERROR_TYPE, semconv.EXCEPTION_TYPE, semconv.GEN_AI_CONVERSATION_ID,
     semconv.GEN_AI_OPERATION_NAME, semconv.GEN_AI_PROVIDER_NAME,
@@ -69,7 +72,7 @@ _NUMBERS: Final = (
     semconv.GEN_AI_USAGE_OUTPUT_TOKENS, "gen_ai.usage.reasoning.output_tokens",
 )  # fmt: skip
 _KINDS: Final[Mapping[str, Kind]] = {
-    **dict.fromkeys(_TEXTS, "text"),
+    **dict.fromkeys(TEXTS, "text"),
     **dict.fromkeys(_CODES, "code"),
     **dict.fromkeys(_NUMBERS, "number"),
 }
@@ -95,7 +98,7 @@ def public_or_none(name: str, value: object) -> Scalar | None:
 
 def name_or_none(value: object, attributes: Mapping[str, object]) -> str | None:
     """Return an id that is the name of something public in the same record; None if it is not."""
-    if not isinstance(value, str) or not any(attributes.get(name) == value for name in _TEXTS):
+    if not isinstance(value, str) or not any(attributes.get(name) == value for name in TEXTS):
         return None
     return str.__str__(value) if _is_fit("text", value) else None
 
@@ -163,9 +166,20 @@ def _items_or_none(kind: Kind, items: Sequence[object]) -> list[str] | None:
 def _is_fit(kind: Kind, text: str) -> bool:
     if kind == "pseudonym":
         return PSEUDONYM.fullmatch(text) is not None
+    if len(text) > TEXT_CHARACTERS_MAX:
+        return False
+    # To all that is asked here a digit is a digit, and ids often differ in nothing else.
+    alike = text.encode().translate(_ONE_DIGIT).decode() if text.isascii() else text
+    return _is_alike_fit(kind, alike)
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_alike_fit(kind: Kind, text: str) -> bool:
     if kind == "code":
         # Nothing is a code that could be the number of a card, whatever separates its digits.
         is_shaped = _CODE.fullmatch(text) is not None and _DIGITS.fullmatch(text) is None
     else:
-        is_shaped = len(text) <= TEXT_CHARACTERS_MAX and text.isprintable()
-    return is_shaped and _redactor.redact(text) == text
+        is_shaped = text.isprintable()
+    # No rule for secrets holds without a letter beyond "f" or an "@".
+    is_clean = _HEXADECIMAL.fullmatch(text) is not None or _redactor.redact(text) == text
+    return is_shaped and is_clean

@@ -7,39 +7,31 @@ which costs one hash per record and one signature per commit.
 
 from __future__ import annotations
 
-import base64
 import struct
+from binascii import b2a_base64, hexlify
 from functools import lru_cache
-from json.encoder import encode_basestring
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from kaizen_otel import semconv
-from kaizen_otel._otlp.common import AttributeField, TextCache, extend_attributes, safe_text
+from kaizen_otel._otlp.common import TextCache
 from kaizen_otel._otlp.logs import encode_log_record
 from kaizen_otel._otlp.traces import SPAN_ID_SIZE, TRACE_ID_SIZE
-from kaizen_otel._otlp.wire import MASK64, delimited, utf8, varint
+from kaizen_otel._otlp.wire import MASK64, utf8
 from kaizen_otel.audit import record as names
-from kaizen_otel.audit.canonical import HASH_HEX, attribute_text, record_hash, tail_text
+from kaizen_otel.audit._attributes import encoded, encoded_number, encoded_text, remembered
+from kaizen_otel.audit.canonical import HASH_HEX, record_hash, tail_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from kaizen_otel.audit.canonical import Value
+    from kaizen_otel.audit._attributes import Pair
     from kaizen_otel.audit.record import AuditRecord
 
-_FIELD: Final = AttributeField(6)  # logs.proto, LogRecord.attributes
+TEXT_HEAD: Final = b'{"attributes":['
+"""How the canonical form of every record begins."""
+
 _EVENT_NAMES: Final = TextCache(12)
 # Tag and value of time, trace id, span id and observed time.
 _pack_fields = struct.Struct("<BQBB16sBB8sBQ").pack
-_MEMO_ENTRIES_MAX: Final = 4096
-_MEMO_TEXT_MAX: Final = 64
-_MEMO_NUMBER_MAX: Final = 1024
-_INT64: Final = range(-(2**63), 2**63)
-# Their values do not come again.
-_UNIQUE: Final = frozenset({names.RECORD_ID, names.INTENT_ID, semconv.GEN_AI_TOOL_CALL_ID})
-
-_Pair = tuple[bytes, str]
-"""An attribute as protobuf and in canonical form, with a comma before it."""
 
 
 class Signing(NamedTuple):
@@ -50,33 +42,34 @@ class Signing(NamedTuple):
 
 
 class Draft:
-    """An encoded record without its place.
+    """An encoded record without its place, as pieces that the place is put between.
 
-    ``fields`` are the LogRecord's fields that are no attributes; ``encoded`` and ``texts`` are the
-    attributes in the order of their names, as protobuf and in canonical form, in three parts: up
-    to the certificate, up to the place in the stream, and the rest.  ``tail`` follows them.
+    ``data`` are the LogRecord's: the fields that are no attributes, the attributes in the order of
+    their names, and at the end room for the signature.  ``texts`` are those of the canonical form,
+    index by index.  ``certificate_at`` and ``place_at`` are where these two belong in both lists.
     """
 
-    __slots__ = ("encoded", "event_name", "fields", "signing_next", "size", "tail", "texts")
+    __slots__ = (
+        "certificate_at", "data", "event_name", "place_at", "signing_next", "size", "texts",
+    )  # fmt: skip
 
     def __init__(
         self,
-        *,
         event_name: str,
-        fields: bytes,
-        encoded: tuple[bytes, bytes, bytes],
-        texts: tuple[str, str, str],
-        tail: str,
+        data: list[bytes],
+        texts: list[bytes],
+        certificate_at: int,
+        place_at: int,
         signing_next: Signing | None = None,
     ) -> None:
         """Use ``draft_of``.  ``signing_next`` signs what follows this record, which is signed."""
         self.event_name = event_name
-        self.fields = fields
-        self.encoded = encoded
+        self.data = data
         self.texts = texts
-        self.tail = tail
+        self.certificate_at = certificate_at
+        self.place_at = place_at
         self.signing_next = signing_next
-        self.size = len(fields) + sum(map(len, encoded))
+        self.size = sum(map(len, data))
 
     def __len__(self) -> int:
         """Bytes of the record without its place."""
@@ -84,7 +77,21 @@ class Draft:
 
     def __bytes__(self) -> bytes:
         """The LogRecord without its place."""
-        return self.fields + b"".join(self.encoded)
+        self.put(self.place_at, NOTHING)
+        self.put(self.certificate_at, NOTHING)
+        self.data[-1] = b""
+        return b"".join(self.data)
+
+    def is_same(self, other: Draft) -> bool:
+        """Whether both are the same record, wherever their pieces begin."""
+        return bytes(self) == bytes(other) and b"".join(self.texts) == b"".join(other.texts)
+
+    def put(self, index: int, pair: Pair) -> None:
+        """Put an attribute into its place in both forms."""
+        self.data[index], self.texts[index] = pair
+
+
+NOTHING: Final = (b"", b"")
 
 
 def draft_of(record: AuditRecord, *, signing_next: Signing | None = None) -> Draft:
@@ -95,26 +102,29 @@ def draft_of(record: AuditRecord, *, signing_next: Signing | None = None) -> Dra
     attributes = names.attributes_of(record)
     if record.event_name == names.EVENT_STOPPED:
         attributes[names.END] = "true"
-    ordered, first, second = _layout(tuple(attributes))
-    event_name = utf8(record.event_name).decode()
-    observed_ns = record.observed_ns or record.time_ns
-    pairs = [_attribute(name, attributes[name]) for name in ordered]
+    ordered, first, second = layout(tuple(attributes))
+    pairs = [remembered(name, attributes[name]) for name in ordered]
     data = [pair[0] for pair in pairs]
     texts = [pair[1] for pair in pairs]
-    return Draft(
-        event_name=event_name,
-        fields=_fields(record, observed_ns, event_name),
-        encoded=(b"".join(data[:first]), b"".join(data[first:second]), b"".join(data[second:])),
-        texts=("".join(texts[:first]), "".join(texts[first:second]), "".join(texts[second:])),
-        tail=tail_text(
-            event_name=event_name,
-            observed_ns=str(observed_ns),
-            span_id=record.span_id.hex(),
-            time_ns=str(record.time_ns),
-            trace_id=record.trace_id.hex(),
-        ),
-        signing_next=signing_next,
+    # Every record has an action, so there is a first attribute, whose comma is left out.
+    texts[0] = texts[0][1:]
+    event_name = utf8(record.event_name).decode()
+    observed_ns = record.observed_ns or record.time_ns
+    fields, tail = fields_and_tail(
+        event_name, record.time_ns, observed_ns, record.trace_id, record.span_id
     )
+    join = b"".join
+    return Draft(
+        event_name,
+        [fields, join(data[:first]), b"", join(data[first:second]), b"", join(data[second:]), b""],
+        [
+            TEXT_HEAD, join(texts[:first]), b"", join(texts[first:second]), b"",
+            join(texts[second:]), tail,
+        ],
+        2,
+        4,
+        signing_next,
+    )  # fmt: skip
 
 
 class Chain:
@@ -135,84 +145,78 @@ class Chain:
         unsigned record is better than none.  A number may be given again as long as no later one
         was asked for.
         """
-        previous = self._hashes[first_sequence - 1]
-        hashes = {first_sequence - 1: previous}
-        stream = _attribute(names.STREAM_ID, stream_id)
-        sealed: list[bytes] = []
-        last = first_sequence + len(drafts) - 1
+        before = first_sequence - 1
+        hashes = {before: self._hashes[before]}
+        previous = hashes[before].encode()
+        stream_data, stream_text = remembered(names.STREAM_ID, stream_id)
+        hash_data, hash_text, hash_end = _PREVIOUS
+        join, sealed = b"".join, list[bytes]()
+        last = before + len(drafts)
         for sequence, draft in enumerate(drafts, first_sequence):
-            failures = self.sign_failures
-            place = _place(sequence, previous, stream)
-            if sequence == last or draft.signing_next is not None:
-                data, previous = self._sign(draft, place)
+            data, texts, at = draft.data, draft.texts, draft.place_at
+            number_data, number_text = encoded_number(names.SEQUENCE, sequence)
+            if previous:
+                data[at] = join((number_data, hash_data, previous, stream_data))
+                texts[at] = join((number_text, hash_text, previous, hash_end, stream_text))
             else:
-                previous = _hash(draft, "", place[1]).hex()
-                data = _assemble(draft, b"", place[0])
-            sealed.append(data)
-            # A change of key that the old key has not signed is none.
-            if draft.signing_next is not None and self.sign_failures == failures:
-                self.signing = draft.signing_next
-        hashes[last] = previous
+                data[at], texts[at] = number_data + stream_data, number_text + stream_text
+            is_signed = sequence == last or draft.signing_next is not None
+            # What it was given in a commit that failed does not stay in it.
+            at = draft.certificate_at
+            data[at] = texts[at] = data[-1] = b""
+            previous = hexlify(self._sign(draft) if is_signed else record_hash(join(texts)))
+            sealed.append(join(data))
+        hashes[last] = previous.decode()
         self._hashes = hashes
         return sealed
 
-    def _sign(self, draft: Draft, place: _Pair) -> tuple[bytes, str]:
+    def _sign(self, draft: Draft) -> bytes:
+        """Sign a record that has its place, and change the key if it says so; return its hash."""
         signing = self.signing
-        if signing is not None:
-            certificate = _attribute(names.INTEGRITY_CERTIFICATE, signing.key_id)
-            digest = _hash(draft, certificate[1], place[1])
-            try:
-                signature = signing.sign(digest)
-            except Exception as error:  # noqa: BLE001 - the user's key store may raise anything
-                self.sign_failures += 1
-                self.failure = f"{type(error).__name__}: {error}"
-            else:
-                value = _encode(names.INTEGRITY_VALUE, base64.b64encode(signature).decode())
-                return _assemble(draft, certificate[0], place[0]) + value[0], digest.hex()
-        return _assemble(draft, b"", place[0]), _hash(draft, "", place[1]).hex()
+        if signing is None:
+            self.signing = draft.signing_next
+            return record_hash(b"".join(draft.texts))
+        draft.put(draft.certificate_at, remembered(names.INTEGRITY_CERTIFICATE, signing.key_id))
+        digest = record_hash(b"".join(draft.texts))
+        try:
+            signature = b2a_base64(signing.sign(digest), newline=False).decode()
+        except Exception as error:  # noqa: BLE001 - the user's key store may raise anything
+            self.sign_failures += 1
+            self.failure = f"{type(error).__name__}: {error}"
+            draft.put(draft.certificate_at, NOTHING)
+            return record_hash(b"".join(draft.texts))
+        draft.data[-1] = encoded_text(names.INTEGRITY_VALUE, signature)[0]
+        # Only here: a change of key that the old key has not signed is none.
+        self.signing = draft.signing_next or signing
+        return digest
 
 
-def _hash(draft: Draft, certificate: str, place: str) -> bytes:
-    before, between, after = draft.texts
-    # Every record has an action, so there is a first attribute, whose comma is left out.
-    text = f'{{"attributes":[{before[1:]}{certificate}{between}{place}{after}{draft.tail}'
-    return record_hash(text.encode())
+def fields_and_tail(
+    event_name: str, time_ns: int, observed_ns: int, trace_id: bytes, span_id: bytes
+) -> Pair:
+    """Encode what is no attribute: LogRecord's fields, and how the canonical form ends.
 
-
-def _assemble(draft: Draft, certificate: bytes, place: bytes) -> bytes:
-    before, between, after = draft.encoded
-    return b"".join([draft.fields, before, certificate, between, place, after])
-
-
-def _place(sequence: int, previous: str, stream: _Pair) -> _Pair:
-    data, text = _encode(names.SEQUENCE, sequence)
-    if not previous:
-        return data + stream[0], text + stream[1]
-    hash_data, (hash_text, hash_end) = _PREVIOUS
-    return (
-        b"".join([data, hash_data, previous.encode(), stream[0]]),
-        f"{text}{hash_text}{previous}{hash_end}{stream[1]}",
-    )
-
-
-def _fields(record: AuditRecord, observed_ns: int, event_name: str) -> bytes:
-    """Encode the fields that are no attributes; nearly every record has the same ones."""
-    time_ns, trace_id, span_id = record.time_ns, record.trace_id, record.span_id
+    Nearly every record has the same fields.
+    """
+    text = b'%b%d","spanId":"%b","timeUnixNano":"%d","traceId":"%b"}' % (
+        _tail_head(event_name), observed_ns, hexlify(span_id), time_ns, hexlify(trace_id)
+    )  # fmt: skip
     has_ids = len(trace_id) == TRACE_ID_SIZE and len(span_id) == SPAN_ID_SIZE
     if has_ids and 0 < time_ns <= MASK64 and 0 < observed_ns <= MASK64:
         head = _pack_fields(9, time_ns, 0x4A, 16, trace_id, 0x52, 8, span_id, 0x59, observed_ns)
-        return head + _EVENT_NAMES[event_name]
-    return encode_log_record(
+        return head + _EVENT_NAMES[event_name], text
+    fields = encode_log_record(
         time_ns=time_ns,
         observed_ns=observed_ns,
         trace_id=trace_id,
         span_id=span_id,
         event_name=event_name,
     )
+    return fields, text
 
 
 @lru_cache(maxsize=512)
-def _layout(given: tuple[str, ...]) -> tuple[list[str], int, int]:
+def layout(given: tuple[str, ...]) -> tuple[list[str], int, int]:
     """Return names in order, and where the certificate and the place in the stream belong."""
     ordered = sorted(given)
     first = sum(name < names.INTEGRITY_CERTIFICATE for name in ordered)
@@ -220,69 +224,18 @@ def _layout(given: tuple[str, ...]) -> tuple[list[str], int, int]:
     return ordered, first, second
 
 
-_memo: Final[dict[tuple[str, object], _Pair]] = {}
-
-
-def _attribute(name: str, value: object) -> _Pair:
-    """Encode an attribute, or remember how it was encoded."""
-    # Only of these two: a boolean or a float may be equal to an integer and is something else.
-    if type(value) is int:
-        is_common = 0 <= value < _MEMO_NUMBER_MAX
-    else:
-        is_common = type(value) is str and len(value) <= _MEMO_TEXT_MAX and name not in _UNIQUE
-    if not is_common:
-        return _encode(name, value)
-    known = _memo.get((name, value))
-    if known is None:
-        known = _encode(name, value)
-        if len(_memo) >= _MEMO_ENTRIES_MAX:
-            _memo.clear()
-        _memo[name, value] = known
-    return known
-
-
-def _encode(name: str, value: object) -> _Pair:
-    if type(value) is str and value.isascii():
-        return _encode_text(name, value)
-    clean = _clean(value)
-    parts: list[bytes] = []
-    extend_attributes(parts, _FIELD, {name: clean})
-    return parts[0], "," + attribute_text(name, clean)
-
-
-def _encode_text(name: str, value: str) -> _Pair:
-    """The two encoders in one, for the many texts that are ASCII and come once."""
-    key, head = _head(name)
-    data = b"\x0a" + varint(len(value)) + value.encode()
-    data = key + b"\x12" + varint(len(data)) + data
-    return b"\x32" + varint(len(data)) + data, f"{head}{encode_basestring(value)}}}}}"
-
-
 @lru_cache(maxsize=512)
-def _head(name: str) -> tuple[bytes, str]:
-    """Return what stands before an attribute's text: KeyValue.key, and the canonical form's."""
-    text = attribute_text(name, "")
-    return delimited(b"\x0a", utf8(name)), "," + text.removesuffix('""}}')
+def _tail_head(event_name: str) -> bytes:
+    """Return how the canonical form goes on after the attributes, up to the observed time."""
+    text = tail_text(event_name=event_name, observed_ns="", span_id="", time_ns="", trace_id="")
+    return text.encode().partition(b'","spanId"')[0]
 
 
-def _clean(value: object) -> Value:
-    """Return a value that has a canonical form and the same meaning."""
-    if isinstance(value, str):
-        return utf8(value).decode()
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int) and value in _INT64:
-        return int(value)
-    if isinstance(value, (list, tuple)):
-        return [utf8(safe_text(item)).decode() for item in cast("Sequence[object]", value)]
-    return utf8(safe_text(value)).decode()
-
-
-def _previous() -> tuple[bytes, tuple[str, str]]:
+def _previous() -> tuple[bytes, bytes, bytes]:
     """Return what stands around the previous hash, whose length is always the same."""
-    data, text = _encode(names.PREVIOUS_HASH, "0" * HASH_HEX)
-    head, _, end = text.partition("0" * HASH_HEX)
-    return data[:-HASH_HEX], (head, end)
+    data, text = encoded(names.PREVIOUS_HASH, "0" * HASH_HEX)
+    head, _, end = text.partition(b"0" * HASH_HEX)
+    return data[:-HASH_HEX], head, end
 
 
 _PREVIOUS: Final = _previous()
