@@ -30,7 +30,7 @@ from benchmarks.telemetry_bench.shapes import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 Report = dict[str, Any]
 _EXAMPLES_MAX: Final = 5
@@ -287,6 +287,40 @@ def _key(attributes: Any) -> tuple[tuple[str, Any], ...]:  # noqa: ANN401 - valu
     return tuple(sorted(attributes.items()))
 
 
+def check_pairs(bodies: Mapping[str, Sequence[bytes]], count: int, warm: int) -> Report:
+    """Count what tells of ``count`` tool calls: spans, measured durations, log records.
+
+    Of the log records one a call is the audit record; there may be more.
+    """
+    spans = sum(1 for _ in _spans(bodies.get("traces", ())))
+    durations: Counter[Any] = Counter()
+    for _, point in _points(bodies.get("metrics", ()), "gen_ai.execute_tool.duration"):
+        key = _key(_attributes(point.attributes))
+        durations[key] = max(durations[key], point.count)
+    requests = map(ExportLogsServiceRequest.FromString, map(decompressed, bodies.get("logs", ())))
+    logs = sum(
+        len(scope_logs.log_records)
+        for request in requests
+        for resource_logs in request.resource_logs
+        for scope_logs in resource_logs.scope_logs
+    )
+    wanted = count + warm
+    found = {"spans": spans, "durations": durations.total(), "log records": logs}
+    wrong = [
+        f"{amount} {name} of {wanted} calls"
+        for name, amount in found.items()
+        if (amount < wanted if name == "log records" else amount != wanted)
+    ]
+    delivered = max(0, min(spans, durations.total(), logs) - warm)
+    return {
+        "delivered": delivered,
+        "missing": max(0, count - delivered),
+        "duplicates": 0,
+        "wrong": len(wrong),
+        "examples": wrong,
+    }
+
+
 def check_any(bodies: Sequence[bytes], count: int) -> Report:
     """Only count the spans that arrived."""
     found = sum(1 for _ in _spans(bodies))
@@ -300,7 +334,9 @@ def check_any(bodies: Sequence[bytes], count: int) -> Report:
 
 
 def check(bodies: dict[str, list[bytes]], what: str, count: int, warm: int = 0) -> Report:
-    """Check what arrived: ``spans``, ``nested``, ``any``, ``logs``, ``counter``, ``histogram``."""
+    """Check what arrived: ``what`` is the door, ``pairs``, or ``any`` to count spans only."""
+    if what == "pairs":
+        return check_pairs(bodies, count, warm)
     if what in {"counter", "histogram"}:
         metrics = bodies.get("metrics", [])
         return check_metrics(metrics, count, name=f"bench.{what}", warm=warm)

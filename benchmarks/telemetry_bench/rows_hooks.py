@@ -22,9 +22,9 @@ def hook_rows(scale: float) -> list[Row]:
 
 def _pair(scale: float) -> Row:
     many, few = max(200, round(10_000 * scale)), max(50, round(1_000 * scale))
-    ours = case("ours", "pair", "", count=many)
+    ours = case("ours", "pair", "", "pairs", count=many)
     noop = case("ours.noop", "pair", "", count=many)
-    stock = [case(f"stock.{name}", "pair", "", count=many) for name in ("http", "grpc")]
+    stock = [case(f"stock.{name}", "pair", "", "pairs", count=many) for name in ("http", "grpc")]
     kaizen = case("kaizen", "pair", "", count=few)
     kaizen_noop = case("kaizen.noop", "pair", "", count=many)
 

@@ -52,6 +52,8 @@ def do_pair(task: Task) -> Result:
     used_s = cpu_s() - before_s
     times.sort()
     return {
+        "count": count,
+        "warm": _WARM,
         "cpu_us": used_s / count * 1e6,
         "wall_us": took_s / count * 1e6,
         "p50_us": quantile(times, 0.5) * 1e6,

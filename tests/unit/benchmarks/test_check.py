@@ -13,7 +13,13 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from benchmarks.telemetry_bench import shapes
-from benchmarks.telemetry_bench.check import check_logs, check_metrics, check_nested, check_spans
+from benchmarks.telemetry_bench.check import (
+    check_logs,
+    check_metrics,
+    check_nested,
+    check_pairs,
+    check_spans,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -290,3 +296,30 @@ def test_the_last_cumulative_sums_are_judged() -> None:
     assert check_metrics([early, late], COUNT, name="bench.counter")["wrong"] == 0
     report = check_metrics([early, sums(COUNT, lost=1)], COUNT, name="bench.counter")
     assert (report["wrong"], report["missing"]) == (1, 1)
+
+
+def pairs(count: int, *, spans: int, logs_each: int) -> dict[str, list[bytes]]:
+    traces, metrics, records = (
+        ExportTraceServiceRequest(),
+        ExportMetricsServiceRequest(),
+        ExportLogsServiceRequest(),
+    )
+    made = traces.resource_spans.add().scope_spans.add().spans
+    for _ in range(spans):
+        made.add(name="execute_tool search")
+    metric = metrics.resource_metrics.add().scope_metrics.add().metrics.add()
+    metric.name = "gen_ai.execute_tool.duration"
+    metric.histogram.data_points.add(count=count)
+    scope = records.resource_logs.add().scope_logs.add()
+    for _ in range(count * logs_each):
+        scope.log_records.add()
+    every = {"traces": traces, "metrics": metrics, "logs": records}
+    return {signal: [one.SerializeToString()] for signal, one in every.items()}
+
+
+@pytest.mark.parametrize(
+    ("spans", "logs_each", "wrong"), [(12, 2, 0), (12, 1, 0), (11, 2, 1), (13, 2, 1), (12, 0, 1)]
+)
+def test_a_hook_that_leaves_a_signal_out_is_caught(spans: int, logs_each: int, wrong: int) -> None:
+    """Ten calls and two to warm up; the durations are complete."""
+    assert check_pairs(pairs(12, spans=spans, logs_each=logs_each), 10, 2)["wrong"] == wrong
