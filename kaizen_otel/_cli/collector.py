@@ -1,4 +1,4 @@
-"""``kaizen-otel collector``: obtain, run and validate a Collector."""
+"""``kaizen-otel collector``: obtain, run and validate a Collector; lint and render its configs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kaizen_otel._cli.collector_lint import lint_command
+from kaizen_otel._cli.collector_render import render_command
 from kaizen_otel._collector.foreground import run_foreground
 from kaizen_otel._collector.obtain import obtain
 from kaizen_otel._collector.resources import SHIPPED_CONFIGS, config_path
@@ -30,10 +31,11 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @click.group()
 def collector() -> None:
-    """Obtain, run and validate an OpenTelemetry Collector."""
+    """Obtain, run and validate an OpenTelemetry Collector; lint and render its configs."""
 
 
 collector.add_command(lint_command)
+collector.add_command(render_command)
 
 
 @collector.command("obtain")
