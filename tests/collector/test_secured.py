@@ -187,12 +187,14 @@ def scheme(request: pytest.FixtureRequest, certificates: Path, tmp_path: Path) -
         "basic": basic_scheme,
         "mtls": mtls_scheme,
     }
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
     with ExitStack() as stack:
         if request.param == "oidc":
             provider = stack.enter_context(OpenIdProvider("client-secret"))
-            yield oidc_scheme(certificates, tmp_path, provider)
+            yield oidc_scheme(certificates, secrets, provider)
         else:
-            yield makers[request.param](certificates, tmp_path)
+            yield makers[request.param](certificates, secrets)
 
 
 def collector(
