@@ -48,6 +48,8 @@ _CONTENT: Final = frozenset(
     }
 )  # fmt: skip
 """Data keys that hold what users and models said: never an attribute by default."""
+_NAMES: Final = {**_RENAMED, **dict.fromkeys(_CONTENT, ""), "parent_span_id": ""}
+_TEXT_MAX: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,11 +263,14 @@ def hook_attributes(context: HookContext) -> dict[str, object]:
     if context.agent_id:
         attributes[semconv.KAIZEN_AGENT_ID] = context.agent_id
     for source in (context.data, context.metadata):
-        for key, value in (source or {}).items():
-            if key in _CONTENT or key == "parent_span_id":
+        if not source:
+            continue
+        for key, value in source.items():
+            if isinstance(value, str):
+                if len(value) > _TEXT_MAX:  # longer is content
+                    continue
+            elif not isinstance(value, (int, float)):
                 continue
-            if isinstance(value, bool | int | float) or (
-                isinstance(value, str) and len(value) <= 256  # noqa: PLR2004 - longer is content
-            ):
-                attributes[_RENAMED.get(key, key)] = value
+            if name := _NAMES.get(key, key):
+                attributes[name] = value
     return attributes

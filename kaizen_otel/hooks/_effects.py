@@ -62,6 +62,7 @@ class _Event(NamedTuple):
     time_ns: int
 
 
+_NO_IDS: Final = (b"", b"")
 _UNRELATED: Final = cast("Span", _Correlation(b"", b"", 0))
 
 
@@ -213,8 +214,9 @@ class Effects:
                     opened.exception_message = safe_text(error)
                 logs = 1
             logs += rule.end_event is not None
-        # It would keep the frames of the traceback alive.
-        opened.logged_error = None
+        if opened.logged_error is not None:
+            # It would keep the frames of the traceback alive.
+            opened.logged_error = None
         if rule.audit_event and signals.audit is not None and not self.defers_audit:
             self._audit_end(opened, {})
         self._leave(
@@ -266,28 +268,22 @@ class Effects:
         merged = dict(attributes)
         if error is not None:
             merged[semconv.ERROR_TYPE] = semconv.error_type(error)
-        event = _Event(
-            name=name,
-            attributes=merged,
-            span=span,
-            ids=(span.trace_id, span.span_id) if span else (b"", b""),
-            is_audited=audit and signals.audit is not None,
-            failed=error is not None,
-            time_ns=signals.tracing.time_ns(),
-        )
-        if event.is_audited and not self.defers_audit:
-            self._audit_event(event, {})
-            event = event._replace(is_audited=False)
-        is_logged = signals.logging is not None
-        if not (is_logged or event.is_audited):
-            return
-        size = 0
+        is_audited, is_logged = audit and signals.audit is not None, signals.logging is not None
+        ids = (span.trace_id, span.span_id) if span is not None else _NO_IDS
+        failed, time_ns, size = error is not None, signals.tracing.time_ns(), 0
         if self._observations is not None:
             size = capture(merged)
-            if span is None:
-                # The thread that derives has another current span.
-                event = event._replace(span=_current())
-        self._leave(self._derive_event, self._send_event, event, size_bytes=size, logs=is_logged)
+            # The thread that derives has another current span.
+            span = _current() if span is None else span
+        event = _Event(name, merged, span, ids, is_audited, failed, time_ns)
+        if is_audited and not self.defers_audit:
+            self._audit_event(event, {})
+            event = event._replace(is_audited=False)
+            is_audited = False
+        if is_logged or is_audited:
+            self._leave(
+                self._derive_event, self._send_event, event, size_bytes=size, logs=is_logged
+            )
 
     def _derive_event(self, event: _Event) -> None:
         if event.is_audited:

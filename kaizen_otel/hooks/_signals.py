@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Mapping
 
     from kaizen_otel._edges import Ids
     from kaizen_otel._observations import Observations
@@ -46,7 +47,6 @@ class SignalSet:
     resource: Callable[[], bytes] = bytes
 
 
-@dataclass(slots=True)
 class OpenOperation:
     """One operation under way.
 
@@ -54,18 +54,23 @@ class OpenOperation:
     if that is to be logged.
     """
 
-    span: Span
-    rule: OperationRule
-    parent_id: Hashable | None
-    target: str | None
-    intent_id: str = ""
-    calls: dict[str, int] = field(default_factory=dict[str, int])
+    # Defaults of the class: not set, they cost nothing.
+    intent_id = ""
+    calls: Mapping[str, int] = MappingProxyType({})
     # An error that a child has logged already: an exception is logged once, where it is first seen.
     logged_error: BaseException | None = None
-    failed: bool = False
-    exception_type: str = ""
-    exception_message: str = ""
-    is_sent: bool = False
+    failed = False
+    exception_type = ""
+    exception_message = ""
+    is_sent = False
+
+    def __init__(
+        self, span: Span, rule: OperationRule, parent_id: Hashable | None, target: str | None
+    ) -> None:
+        self.span = span
+        self.rule = rule
+        self.parent_id = parent_id
+        self.target = target
 
 
 class OpenOperations:

@@ -21,7 +21,7 @@ from kaizen_otel.hooks._effects import Effects, audit_attributes
 from kaizen_otel.hooks._signals import OpenOperation, OpenOperations, SignalSet
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Hashable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 
     from kaizen_otel.audit_trail import Receipt
     from kaizen_otel.semconv import Instrument, OperationRule
@@ -125,8 +125,7 @@ class Operations:
         if name and rule.target:
             known[rule.target] = name
         target = name or _text(known.get(rule.target or ""))
-        with self._open.lock:
-            parent = self._open.by_id.get(parent_id) if parent_id is not None else None
+        parent = self._open.by_id.get(parent_id) if parent_id is not None else None
         span = self._signals.tracing.start_span(
             self._span_name(rule, target, "pre"),
             parent=parent.span if parent else None,
@@ -135,7 +134,7 @@ class Operations:
             trace_id=trace_id,
             links=links,
         )
-        opened = OpenOperation(span=span, rule=rule, parent_id=parent_id, target=target)
+        opened = OpenOperation(span, rule, parent_id, target)
         if rule.intent and not self._effects.defers_audit:
             self._declare_intent(id, opened)
         with self._open.lock:
@@ -221,6 +220,14 @@ class Operations:
         if self._signals.metrics is not None:
             self._signals.metrics.record(instrument, 1, attributes)
 
+    def counter(
+        self, instrument: Instrument, attributes: Mapping[str, object]
+    ) -> Callable[[float], object]:
+        """A declared counter with these attributes, to be called with what is added."""
+        if self._signals.metrics is None:
+            return _ignore
+        return self._signals.metrics.bind(instrument, instrument.kind, attributes).record
+
     def abandon(self, parent_id: Hashable, reason: str) -> int:
         """End every open descendant of an operation with ``error.type`` = ``reason``.
 
@@ -247,7 +254,8 @@ class Operations:
         error: BaseException | str | None,
     ) -> None:
         span = opened.span
-        span.set_attributes(self._visible(attributes))
+        if attributes:
+            span.set_attributes(self._visible(attributes))
         if error is not None:
             span.fail(error, with_message=self._signals.capture_content)
         if self._signals.seed_style and opened.rule.hook_pair:
@@ -282,11 +290,12 @@ class Operations:
     def _count_call(self, parent: OpenOperation | None, rule: OperationRule) -> None:
         # Own calls only: those of a nested agent belong to the nested agent (GenAI conventions,
         # gen_ai.invoke_agent.tool_calls).
+        by_id = self._open.by_id
         while parent is not None and parent.rule.operation != "invoke_agent":
-            with self._open.lock:
-                parent = self._open.by_id.get(parent.parent_id)
+            parent = by_id.get(parent.parent_id)
         if parent is not None:
-            parent.calls[rule.operation] = parent.calls.get(rule.operation, 0) + 1
+            calls = parent.calls
+            parent.calls = {**calls, rule.operation: calls.get(rule.operation, 0) + 1}
 
     def _visible(self, attributes: Mapping[str, object]) -> Mapping[str, object]:
         return self._effects.visible(attributes)
@@ -305,6 +314,10 @@ def refusal(operation: str, target: str | None) -> AuditUnavailableError:
         "(KAIZEN_OTEL_ON_FAILURE=block_action): free space in KAIZEN_OTEL_SPOOL_DIR or mend the "
         "disk"
     )
+
+
+def _ignore(_value: float) -> None:
+    """Take a measurement of metrics that are off."""
 
 
 def _text(value: object) -> str | None:

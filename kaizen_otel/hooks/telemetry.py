@@ -8,10 +8,9 @@ tool without call ids are paired in the order in which they began.
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from kaizen_otel import semconv
 from kaizen_otel.errors import ConfigError
@@ -20,9 +19,10 @@ from kaizen_otel.hooks.operations import OpenOperations, Operations, SignalSet
 from kaizen_otel.tracing import hook_attributes, trace_id_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from kaizen_otel.hook_types import AnyEvent, HookContext
+    from kaizen_otel.traces import Span
     from kaizen_otel.tracing import TracingManager
 
 _OPERATIONS: Final = {
@@ -40,7 +40,20 @@ _OPERATIONS: Final = {
 }
 _TARGETS: Final = {"tool_use": "tool_name", "llm_call": "model", "specialist_invoke": "specialist"}
 _LOOP: Final = "agent_loop"
+_PLANS_MAX: Final = 1024
 _Key = tuple[Hashable, ...]
+
+
+class _Plan(NamedTuple):
+    """What one event is to us."""
+
+    event: str
+    phase: str
+    pair: str
+    operation: str
+    target: str
+    is_wanted: bool
+    add: Callable[[float], object]
 
 
 class TelemetryHook:
@@ -58,10 +71,11 @@ class TelemetryHook:
         self.operations = operations
         self._filter = _pairs_of(events_to_trace)
         self._lock = threading.Lock()
-        self._numbers = itertools.count(1)
         # Operations under way by pairing key, oldest first.
         self._under_way: dict[_Key, list[Hashable]] = {}
         self._loops: dict[Hashable, list[Hashable]] = {}
+        # What an event is, worked out once for each.
+        self._plans: dict[object, _Plan] = {}
 
     @property
     def events(self) -> list[object]:
@@ -74,35 +88,47 @@ class TelemetryHook:
 
     def on_event(self, context: HookContext) -> HookResult:
         """``handle`` for synchronous callers."""
-        event = event_value(context.event_type)
-        phase, pair = _split(event)
-        if self._filter is not None and pair not in self._filter:
+        plan = self._plans.get(context.event_type) or self._plan(context.event_type)
+        if not plan.is_wanted:
             return _result({"span_created": False, "reason": "event_filtered"})
-        self.operations.count(semconv.HOOK_EVENTS, {semconv.KAIZEN_HOOK_EVENT: self._known(event)})
-        if event == "pre_interrupt":
+        plan.add(1)
+        if plan.event == "pre_interrupt":
             mode = context.data.get("mode")
             known = {semconv.KAIZEN_INTERRUPT_MODE: mode} if isinstance(mode, str) else {}
             self.operations.count(semconv.INTERRUPTS, known)
-        if phase == "pre":
-            return self._begin(context, pair)
-        if phase == "post":
-            return self._end(context, pair)
+        if plan.phase == "pre":
+            return self._begin(context, plan)
+        if plan.phase == "post":
+            return self._end(context, plan)
         run = self._run(context)
-        self.operations.event(event, hook_attributes(context), parent_id=self._loop_of(run))
-        return _result({"span_created": False, "event": event})
+        self.operations.event(plan.event, hook_attributes(context), parent_id=self._loop_of(run))
+        return _result({"span_created": False, "event": plan.event})
 
-    @staticmethod
-    def _known(event: str) -> str:
+    def _plan(self, event_type: AnyEvent) -> _Plan:
+        event = event_value(event_type)
+        phase, pair = _split(event)
         # Names of custom events are the user's and may be many: as a metric they are one.
-        return event if _split(event)[1] in _OPERATIONS else "custom"
+        known = event if pair in _OPERATIONS else "custom"
+        plan = _Plan(
+            event=event,
+            phase=phase,
+            pair=pair,
+            operation=_OPERATIONS.get(pair, pair),
+            target=_TARGETS.get(pair, ""),
+            is_wanted=self._filter is None or pair in self._filter,
+            add=self.operations.counter(semconv.HOOK_EVENTS, {semconv.KAIZEN_HOOK_EVENT: known}),
+        )
+        if len(self._plans) >= _PLANS_MAX:
+            self._plans.clear()
+        self._plans[event_type] = plan
+        return plan
 
     def _run(self, context: HookContext) -> Hashable:
         # One run is one trace id that several events share; Kaizen's own never repeat, so the
         # agent stands for its run as soon as no loop is open under the event's trace id.
-        trace_id = context.trace_id
-        with self._lock:
-            if trace_id and (trace_id in self._loops or not self._loops.get(context.agent_id)):
-                return trace_id
+        trace_id, loops = context.trace_id, self._loops
+        if trace_id and (trace_id in loops or not loops.get(context.agent_id)):
+            return trace_id
         return context.agent_id
 
     def _loop_of(self, run: Hashable) -> Hashable | None:
@@ -110,64 +136,62 @@ class TelemetryHook:
             loops = self._loops.get(run)
             return loops[-1] if loops else None
 
-    def _begin(self, context: HookContext, pair: str) -> HookResult:
+    def _begin(self, context: HookContext, plan: _Plan) -> HookResult:
         run = self._run(context)
-        key = (run, pair, *_identity(context, pair))
-        number = ("hook", id(self), next(self._numbers))
-        target = context.data.get(_TARGETS.get(pair, ""))
-        name = target if isinstance(target, str) else None
-        if pair == _LOOP:
-            name = _agent_name(context)
-        span = self.operations.begin(
-            _OPERATIONS.get(pair, pair),
-            number,
-            self._loop_of(run),
-            hook_attributes(context),
-            name=name,
-            trace_id=trace_id_of(context.trace_id),
-        )
+        key = (run, plan.pair, *_identity(context, plan))
+        number = object()
+        span = self._start(context, plan, number, run)
         with self._lock:
             self._under_way.setdefault(key, []).append(number)
-            if pair == _LOOP:
+            if plan.pair == _LOOP:
                 # A run without a shared trace id is found by its agent.
                 for owner in {run, context.agent_id}:
                     self._loops.setdefault(owner, []).append(number)
-        return _result(
+        return HookResult(
+            True,  # noqa: FBT003 - the first field of a result says whether it is a success
             {
                 "span_created": True,
                 "span_name": span.name,
                 "span_id": span.span_id.hex(),
                 "trace_id": span.trace_id.hex(),
                 "agent_id": context.agent_id,
-            }
+            },
         )
 
-    def _end(self, context: HookContext, pair: str) -> HookResult:
-        number = self._take(context, pair)
+    def _start(self, context: HookContext, plan: _Plan, number: object, run: Hashable) -> Span:
+        target = context.data.get(plan.target) if plan.target else None
+        name = target if isinstance(target, str) else None
+        if plan.pair == _LOOP:
+            name = _agent_name(context)
+        trace_id = context.trace_id
+        return self.operations.begin(
+            plan.operation,
+            number,
+            self._loop_of(run),
+            hook_attributes(context),
+            name=name,
+            trace_id=trace_id_of(trace_id) if trace_id else None,
+        )
+
+    def _end(self, context: HookContext, plan: _Plan) -> HookResult:
+        number = self._take(context, plan)
         attributes, error = hook_attributes(context), _error(context)
         if number is None:
             # A POST whose PRE was never seen: a span without a length, counted as a fault.
             self.operations.end(("hook", id(self), "unseen"))
-            created = ("hook", id(self), next(self._numbers))
-            target = context.data.get(_TARGETS.get(pair, ""))
-            span = self.operations.begin(
-                _OPERATIONS.get(pair, pair),
-                created,
-                self._loop_of(self._run(context)),
-                attributes,
-                name=target if isinstance(target, str) else None,
-                trace_id=trace_id_of(context.trace_id),
-            )
+            created = object()
+            span = self._start(context, plan, created, self._run(context))
             self.operations.end(created, error=error)
             return _result({"span_created": True, "span_name": span.name, "orphan": True})
         span_or_none = self.operations.span(number)
-        if pair == _LOOP:
+        if plan.pair == _LOOP:
             self.operations.abandon(number, "orphaned")
             self._forget_ended()
         self.operations.end(number, attributes, error)
         if span_or_none is None:
             return _result({"span_updated": False})
-        return _result(
+        return HookResult(
+            True,  # noqa: FBT003 - as above
             {
                 "span_updated": True,
                 "span_name": span_or_none.name,
@@ -175,27 +199,30 @@ class TelemetryHook:
                 "trace_id": span_or_none.trace_id.hex(),
                 "agent_id": context.agent_id,
                 "duration_ms": span_or_none.duration_ns / 1e6,
-            }
+            },
         )
 
-    def _take(self, context: HookContext, pair: str) -> Hashable | None:
+    def _take(self, context: HookContext, plan: _Plan) -> Hashable | None:
         """Take what this POST belongs to out of the books; the oldest where several would do."""
-        owners = dict.fromkeys((self._run(context), context.trace_id, context.agent_id))
-        identity = _identity(context, pair)
+        identity, pair = _identity(context, plan), plan.pair
         with self._lock:
-            number = next(
-                (
-                    waiting[0]
-                    for owner in owners
-                    if (waiting := self._under_way.get((owner, pair, *identity)))
-                ),
-                None,
-            )
-            if number is None and pair == _LOOP:
+            for owner in (self._run(context), context.trace_id, context.agent_id):
+                key = (owner, pair, *identity)
+                waiting = self._under_way.get(key)
+                if waiting:
+                    number = waiting.pop(0)
+                    if not waiting:
+                        del self._under_way[key]
+                    break
+            else:
+                if pair != _LOOP:
+                    return None
                 # Its trace id was never seen (Kaizen makes a new one for every event).
                 number = next(iter(self._loops.get(context.agent_id, ())), None)
-            if number is not None:
+                if number is None:
+                    return None
                 _remove(self._under_way, number)
+            if pair == _LOOP:
                 _remove(self._loops, number)
         return number
 
@@ -267,17 +294,15 @@ def _split(event: str) -> tuple[str, str]:
     return "", event
 
 
-def _identity(context: HookContext, pair: str) -> tuple[Hashable, ...]:
-    found: list[Hashable] = []
-    target = context.data.get(_TARGETS.get(pair, ""))
-    if isinstance(target, str):
-        found.append(target)
+def _identity(context: HookContext, plan: _Plan) -> tuple[Hashable, ...]:
+    data, metadata = context.data, context.metadata
+    target = data.get(plan.target) if plan.target else None
+    found: tuple[Hashable, ...] = (target,) if isinstance(target, str) else ()
     for key in ("tool_call_id", "call_id"):
-        value = context.data.get(key) or context.metadata.get(key)
-        if isinstance(value, str | int):
-            found.append(("call", value))
-            break
-    return tuple(found)
+        value = data.get(key) or (metadata.get(key) if metadata else None)
+        if value is not None and isinstance(value, (str, int)):
+            return (*found, ("call", value))
+    return found
 
 
 def _agent_name(context: HookContext) -> str | None:
