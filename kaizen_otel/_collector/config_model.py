@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from kaizen_otel._collector.config_tree import Node, Place, expand
@@ -29,7 +30,7 @@ ALIASES: Final = {
 }
 
 # Exporters whose sending queue is on unless it is switched off.
-QUEUE_BY_DEFAULT: Final = frozenset({"otlp_grpc", "otlp_http", "elasticsearch", "opensearch"})
+QUEUE_BY_DEFAULT: Final = frozenset({"otlp_grpc", "otlp_http", "elasticsearch"})
 
 _WORDS: Final = re.compile(r"[a-z0-9]+")
 _ADDRESS: Final = re.compile(
@@ -106,9 +107,9 @@ class Server:
         return self.host is not None and self.host in {"", "0.0.0.0", "::", "*"}  # noqa: S104
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Config:
-    """A config as the rules see it."""
+    """A config as the rules see it; what many of them ask is worked out once."""
 
     root: Node
     shared: frozenset[str] = frozenset()
@@ -125,7 +126,7 @@ class Config:
         node = (self.root.get(kind) or _NULL).entries.get(name)
         return None if node is None else Component(kind=kind, id=name, node=node)
 
-    @property
+    @cached_property
     def pipelines(self) -> list[Pipeline]:
         """All pipelines."""
         section = self.root.get("service", "pipelines") or _NULL
@@ -139,32 +140,43 @@ class Config:
             for name, node in section.entries.items()
         ]
 
-    @property
+    @cached_property
+    def list_files(self) -> frozenset[str]:
+        """The files that say which exporters pipelines have."""
+        lists = [self.root.get(*pipeline.path, "exporters") for pipeline in self.pipelines]
+        return frozenset(node.place.file for node in lists if node is not None)
+
+    @cached_property
     def audit_pipelines(self) -> list[Pipeline]:
         """Pipelines that carry audit records, known by name (see ``is_audit``)."""
         return [pipeline for pipeline in self.pipelines if self._is_audit(pipeline)]
+
+    @cached_property
+    def audit_ids(self) -> frozenset[str]:
+        """The ids of the audit pipelines."""
+        return frozenset(pipeline.id for pipeline in self.audit_pipelines)
 
     def _is_audit(self, pipeline: Pipeline) -> bool:
         return is_audit(pipeline.id) or any(
             is_audit(name) and name.partition("/")[0] == "file" for name in pipeline.exporters
         )
 
-    @property
+    @cached_property
     def extensions(self) -> tuple[str, ...]:
         """The ids of the extensions that are started."""
         return _names(self.root.get("service", "extensions"))
 
-    @property
+    @cached_property
     def used_exporters(self) -> list[Component]:
         """Exporters that some pipeline uses, in the order of the config."""
         return self._used("exporters", {name for each in self.pipelines for name in each.exporters})
 
-    @property
+    @cached_property
     def used_receivers(self) -> list[Component]:
         """Receivers that some pipeline uses."""
         return self._used("receivers", {name for each in self.pipelines for name in each.receivers})
 
-    @property
+    @cached_property
     def used_extensions(self) -> list[Component]:
         """Extensions that are started."""
         return self._used("extensions", set(self.extensions))
@@ -172,15 +184,15 @@ class Config:
     def _used(self, kind: str, names: set[str]) -> list[Component]:
         return [component for component in self.components(kind) if component.id in names]
 
-    @property
+    @cached_property
     def receiver_servers(self) -> list[Server]:
         """What the used receivers listen on."""
         return [server for each in self.used_receivers for server in _receiver_servers(each)]
 
-    @property
+    @cached_property
     def servers(self) -> list[Server]:
         """Everything that listens once the Collector runs."""
-        found = self.receiver_servers
+        found = list(self.receiver_servers)
         for component in (*self.used_extensions, *self.used_exporters):
             server = _plain_server(component)
             if server is not None:

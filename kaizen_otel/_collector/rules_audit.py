@@ -24,16 +24,18 @@ def audit_exporters(config: Config) -> list[Component]:
 
 
 def _shared_receiver(config: Config, _: ComponentFacts) -> Iterator[Hit]:
-    audit = config.audit_pipelines
-    for pipeline in audit:
-        others = [each for each in config.pipelines if each not in audit]
+    others: dict[str, str] = {}
+    for pipeline in config.pipelines:
+        if pipeline.id not in config.audit_ids:
+            for name in pipeline.receivers:
+                others.setdefault(name, pipeline.id)
+    for pipeline in config.audit_pipelines:
         for number, name in enumerate(pipeline.receivers):
-            for other in others:
-                if name in other.receivers:
-                    yield Hit(
-                        path=(*pipeline.path, "receivers", str(number)),
-                        text=f"{name} feeds {pipeline.id} and also {other.id}",
-                    )
+            if name in others:
+                yield Hit(
+                    path=(*pipeline.path, "receivers", str(number)),
+                    text=f"{name} feeds {pipeline.id} and also {others[name]}",
+                )
 
 
 def _deleted_files(config: Config, _: ComponentFacts) -> Iterator[Hit]:

@@ -50,8 +50,9 @@ def _wanted_extensions(config: Config) -> Iterator[tuple[Path, str]]:
             for path, node in component.node.walk():
                 if not path or path[-1] not in _STARTED or not node.raw or node.text.known is None:
                     continue
-                # `encoding: utf-8` and the like are no ids.
-                if path[-1] != "encoding" or node.raw in defined:
+                # `encoding: utf-8` and a storage that only its component knows are no ids.
+                sure = path[-1] == "authenticator" or path[-2:] == ("sending_queue", "storage")
+                if sure or node.raw in defined:
                     yield (*component.path, *path), node.raw
 
 
@@ -85,18 +86,19 @@ def _same_folder(config: Config, _: ComponentFacts) -> Iterator[Hit]:
 
 
 def _same_port(config: Config, _: ComponentFacts) -> Iterator[Hit]:
-    seen: list[Server] = []
+    seen: dict[str, list[Server]] = {}
     for server in config.servers:
         if server.port in {None, "0", ""}:
             continue
-        for other in seen:
-            if other.port == server.port and _overlap(other.host, server.host):
-                yield Hit(
-                    path=server.path,
-                    text=f"port {server.port} is taken by {'.'.join(other.component[1:])}",
-                )
-                break
-        seen.append(server)
+        others = seen.setdefault(str(server.port), [])
+        first = next((other for other in others if _overlap(other.host, server.host)), None)
+        if first is None:
+            others.append(server)
+        else:
+            yield Hit(
+                path=server.path,
+                text=f"port {server.port} is taken by {'.'.join(first.component[1:])}",
+            )
 
 
 def _overlap(one: str | None, other: str | None) -> bool:
@@ -214,11 +216,8 @@ def _idle_by_merge(config: Config, component: Component) -> bool:
     configs names receivers that one of them lacks.
     """
     file = component.node.place.file
-    if file in config.shared:
-        return True
-    lists = [config.root.get(*pipeline.path, "exporters") for pipeline in config.pipelines]
-    return component.kind == "exporters" and any(
-        node is not None and node.place.file != file for node in lists
+    return file in config.shared or (
+        component.kind == "exporters" and bool(config.list_files - {file})
     )
 
 
