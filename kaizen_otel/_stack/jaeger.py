@@ -70,7 +70,7 @@ def launch(program: Path, *, ports: StackPorts, directory: Path) -> Launch:
 
 
 def configuration(ports: StackPorts, *, host: str = LOOPBACK) -> dict[str, Any]:
-    """Jaeger's own configuration: OTLP in, memory storage, query out."""
+    """Jaeger's own configuration: OTLP in, memory storage, query out, its monitor on Prometheus."""
     return {
         "service": {
             "extensions": ["jaeger_storage", "jaeger_query", "healthcheckv2"],
@@ -80,9 +80,22 @@ def configuration(ports: StackPorts, *, host: str = LOOPBACK) -> dict[str, Any]:
             "telemetry": {"metrics": {"level": "none"}, "logs": {"level": "info"}},
         },
         "extensions": {
-            "jaeger_storage": {"backends": {"memory": {"memory": {"max_traces": TRACES_MAX}}}},
+            "jaeger_storage": {
+                "backends": {"memory": {"memory": {"max_traces": TRACES_MAX}}},
+                # The monitor page reads what the gateway counts of spans (span_metrics); names
+                # are those of the remote write exporter, hence normalized.
+                "metric_backends": {
+                    "prometheus": {
+                        "prometheus": {
+                            "endpoint": f"http://{LOOPBACK}:{ports.prometheus}",
+                            "normalize_calls": True,
+                            "normalize_duration": True,
+                        }
+                    }
+                },
+            },
             "jaeger_query": {
-                "storage": {"traces": "memory"},
+                "storage": {"traces": "memory", "metrics": "prometheus"},
                 # Else Jaeger traces itself to port 4317, which is our Collector's.
                 "enable_tracing": False,
                 "http": {"endpoint": f"{host}:{ports.jaeger_query}"},

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import socket
+import ssl
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -350,4 +353,52 @@ def test_a_new_token_counts_without_a_restart(
         tokens.write_text("new\n")
         assert wait_until(lambda: new.by_http(process.audit_port, "after"), seconds=20)
         assert not old.by_http(process.audit_port, "too late")
+    assert bodies_in(tmp_path / "audit" / "audit.jsonl") == ["before", "after"]
+
+
+def test_renewed_certificates_count_without_a_restart(gateway_binary: Path, tmp_path: Path) -> None:
+    """The shipped interval is a minute; here it is shorter."""
+    soon = tmp_path / "soon.yaml"
+    soon.write_text(
+        "receivers: {otlp/audit: {protocols: {http: {tls: {reload_interval: 100ms}}}}}\n"
+    )
+    authority = authority_in(tmp_path / "tls")
+    authority.issue("server", "server", hosts=LOCAL_HOSTS)
+    authority.issue("client", "client")
+    others = authority_in(tmp_path / "others")
+    others.issue("client", "client")
+    ca = tmp_path / "tls" / "ca.crt"
+    client_ca = tmp_path / "client-ca.crt"
+    client_ca.write_bytes(ca.read_bytes())
+    before = Client(authority=ca, certificate=tmp_path / "tls" / "client.crt")
+    after = Client(authority=ca, certificate=tmp_path / "others" / "client.crt")
+    process = collector(
+        gateway_binary,
+        tmp_path,
+        "audit",
+        ("tls", "mtls", str(soon)),
+        KAIZEN_OTEL_TLS_AUDIT_CLIENT_CA_FILE=str(client_ca),
+        KAIZEN_OTEL_TLS_CLIENT_CA_FILE=str(ca),
+        **server(tmp_path / "tls"),
+    )
+
+    def shown() -> str:
+        context = ssl.create_default_context(cafile=ca)
+        context.load_cert_chain(before.certificate or ca, tmp_path / "tls" / "client.key")
+        with (
+            socket.create_connection(("127.0.0.1", process.audit_port), timeout=10) as plain_socket,
+            context.wrap_socket(plain_socket, server_hostname="localhost") as connection,
+        ):
+            certificate = connection.getpeercert(binary_form=True)
+        assert certificate is not None
+        return hashlib.sha256(certificate).hexdigest()
+
+    with process:
+        first = shown()
+        assert before.by_http(process.audit_port, "before")
+        authority.renew("server")
+        assert wait_until(lambda: shown() != first, seconds=20)
+        client_ca.write_bytes((tmp_path / "others" / "ca.crt").read_bytes())
+        assert wait_until(lambda: after.by_http(process.audit_port, "after"), seconds=20)
+        assert not before.by_http(process.audit_port, "too late")
     assert bodies_in(tmp_path / "audit" / "audit.jsonl") == ["before", "after"]
