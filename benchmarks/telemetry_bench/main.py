@@ -143,8 +143,8 @@ def main(arguments: Sequence[str]) -> int:
     rounds = asked.rounds or (1 if asked.quick else 5)
     chosen = chosen_rows(rows, asked.only)
     load, started = os.getloadavg()[0], time.monotonic()
-    runner = Runner(chosen, install=not asked.no_install)
     try:
+        runner = Runner(chosen, install=not asked.no_install)
         with running_sink() as sink:
             runner.run(rounds, sink)
     except KeyboardInterrupt:
