@@ -23,6 +23,7 @@ TEST_FOLDERS = {
     "unit": "tests/unit",
     "property": "tests/property",
     "export": "tests/export",
+    "complaints": "tests/complaints",
     "kaizen": "tests/kaizen",
     "crash": "tests/crash",
     "trail": "tests/trail",
@@ -34,7 +35,10 @@ TEST_FOLDERS = {
     "audit": "tests/audit",
     "e2e": "tests/e2e",
 }
-LANE_PROCESSOR = ("unit", "property", "export", "kaizen", "crash", "trail", "contract", "chart")
+LANE_PROCESSOR = (
+    *("unit", "property", "export", "complaints", "kaizen"),
+    *("crash", "trail", "contract", "chart"),
+)
 LANE_PROGRAMS = ("collector", "backends", "containers", "audit", "e2e")
 
 #: What `make coverage` runs, and the packages for which it has a bar.

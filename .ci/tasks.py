@@ -22,7 +22,8 @@ make demo        one real agent run through a real Collector, printed from what 
                  (STACK=full: Jaeger, Prometheus, OpenSearch; MODEL=openai: a real model)
 make test        set up everything, then every check and test; a summary at the end
 make check       format, lint, types, import contracts, limits: seconds
-make unit | property | export | kaizen | crash | trail | contract | chart   no other program
+make unit | property | export | complaints | kaizen | crash | trail | contract | chart   no other
+                 program
 make collector | backends | containers | audit | e2e                 real programs
 make coverage    branch coverage; at least 95 % where bytes can be lost
 make bench       what telemetry costs, beside its peers; ARGS="--help" tells more
