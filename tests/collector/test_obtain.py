@@ -121,12 +121,12 @@ def test_the_sources_are_asked_in_order(world: World, tmp_path: Path) -> None:
     assert world.said == []
 
 
-@pytest.mark.parametrize("version", ["0.155.0", "0.180.0"])
+@pytest.mark.parametrize("version", ["0.157.0", "0.171.0"])
 def test_a_wrong_version_is_said_and_the_next_source_is_asked(world: World, version: str) -> None:
     fake(world.bin / "otelcol-contrib", version=version)
     good = fake(world.bin / "otelcol")
     assert world.obtain().path == good
-    assert f"version {version} is outside the supported range >=0.156.0,<0.180.0" in world.said[0]
+    assert f"version {version} is outside the supported range >=0.158.0,<0.171.0" in world.said[0]
 
 
 def test_a_missing_component_is_said_and_the_next_source_is_asked(

@@ -104,10 +104,10 @@ def test_a_version_is_read(text: str, version: tuple[int, int, int] | None) -> N
 
 def test_versions_outside_the_range_are_refused_at_both_ends() -> None:
     required = frozenset({("exporters", "file")})
-    assert not objections(facts((0, 156, 0)), required)
-    assert not objections(facts((0, 179, 9)), required)
-    assert objections(facts((0, 155, 9)), required)
-    assert objections(facts((0, 180, 0)), required)
+    assert not objections(facts((0, 158, 0)), required)
+    assert not objections(facts((0, 170, 9)), required)
+    assert objections(facts((0, 157, 9)), required)
+    assert objections(facts((0, 171, 0)), required)
 
 
 def test_what_is_missing_is_named() -> None:
