@@ -27,6 +27,8 @@ PEERS: Final = {
     "kaizen": ("kaizen", "kailash-kaizen", "opentelemetry-sdk"),
     "logfire": ("logfire", "logfire", "opentelemetry-sdk"),
     "langfuse": ("langfuse", "langfuse", "opentelemetry-sdk"),
+    # No peer, but pinned and kept apart in the same way.
+    "profiler": ("py_spy", "py-spy"),
 }
 _INSTALL_TIMEOUT_S: Final = 900
 _VERSIONS: Final = (

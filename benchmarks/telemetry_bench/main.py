@@ -139,7 +139,8 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout.write("".join(f"{row.name}\n" for row in rows))
         return 0
     if asked.profile:
-        return profile.main(chosen_rows(rows, [asked.profile])[0], say)
+        row = chosen_rows(rows, [asked.profile])[0]
+        return profile.main(row, say, install=not asked.no_install)
     rounds = asked.rounds or (1 if asked.quick else 5)
     chosen = chosen_rows(rows, asked.only)
     load, started = os.getloadavg()[0], time.monotonic()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.telemetry_bench import environments
 from benchmarks.telemetry_bench.harness import running_sink, worker_environment
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def hottest(stacks: Iterable[str]) -> Iterator[str]:
         yield f"{count / total:>7.1%} {below[name] / total:>18.1%}  {name}"
 
 
-def main(row: Row, say: Callable[[str], None]) -> int:
+def main(row: Row, say: Callable[[str], None], *, install: bool) -> int:
     """Profile our case of one row."""
     if row.profile is None:
         say(f"{row.name} has nothing to profile: its figures are about waiting")
@@ -54,11 +54,20 @@ def main(row: Row, say: Callable[[str], None]) -> int:
                 "http": sink.http, "grpc": sink.grpc, "folder": folder, **arguments}  # fmt: skip
         output = Path(folder, "profile")
         worker = ["-m", _WORKER, json.dumps(task)]
-        spy = shutil.which("py-spy")
+        profiler = environments.obtain("profiler", install=install, say=say)
+        spy = "" if profiler.missing else str(Path(profiler.python).with_name("py-spy"))
         say(f"profiling {one.label} by {'py-spy' if spy else 'cProfile (emitting thread only)'}")
         command = [sys.executable, *worker]
         if spy:
-            options = ["--format", "raw", "--rate", str(_RATE), "--threads", "--nonblocking"]
+            options = [
+                "--format",
+                "raw",
+                "--rate",
+                str(_RATE),
+                "--threads",
+                "--function",
+                "--nonblocking",
+            ]
             command = [spy, "record", *options, "--output", str(output), "--", *command]
         else:
             command = [sys.executable, "-m", _PROFILED, str(output), json.dumps(task)]
