@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.telemetry_bench import environments, plot, profile, report
-from benchmarks.telemetry_bench.harness import ROOT, Case, Results, run_case, running_sink
+from benchmarks.telemetry_bench.harness import ROOT, Results, run_case, running_sink
 from benchmarks.telemetry_bench.rows import span_rows
 from benchmarks.telemetry_bench.rows_hooks import hook_rows
 from benchmarks.telemetry_bench.rows_process import process_rows
@@ -44,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--json", type=Path, metavar="FILE", help="write all results to FILE")
     made.add_argument("--judge", action="store_true", help="exit with 1 if a bar is missed")
     made.add_argument("--write-docs", action="store_true", help="write docs/benchmarks")
+    made.add_argument("--from", dest="source", type=Path, metavar="FILE",
+                      help="measure nothing: take what --json wrote")  # fmt: skip
     made.add_argument("--plot", type=Path, metavar="FILE", help="write the picture to FILE")
     made.add_argument("--no-install", action="store_true", help="only peers that are here already")
     made.add_argument("--profile", metavar="ROW", help="where our time goes in one row")
@@ -122,12 +124,26 @@ def about(rounds: int, load: float, minutes: float, runner: Runner) -> dict[str,
     }
 
 
+def measured(rows: Sequence[Row], asked: argparse.Namespace) -> dict[str, Any]:
+    """Run everything; the document of it."""
+    rounds = asked.rounds or (1 if asked.quick else 5)
+    load, started = os.getloadavg()[0], time.monotonic()
+    runner = Runner(rows, install=not asked.no_install)
+    with running_sink() as sink:
+        runner.run(rounds, sink)
+    lines = [line for row in rows for line in row.lines(runner.results)]
+    minutes = (time.monotonic() - started) / 60
+    raw = [{"case": one.label, "results": got} for one, got in runner.results.rows.items()]
+    return {**report.document(lines, about(rounds, load, minutes, runner)), "raw": raw}
+
+
 def write_documents(found: Mapping[str, Any], lines: Sequence[Line], folder: Path) -> None:
     """Write the page, the picture and the figures that they are made from."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "index.md").write_text(report.page(found, lines), encoding="utf-8")
     (folder / "figures.svg").write_text(plot.drawn(lines), encoding="utf-8")
-    (folder / "figures.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    kept = {name: value for name, value in found.items() if name != "raw"}
+    (folder / "figures.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -141,23 +157,18 @@ def main(arguments: Sequence[str]) -> int:
     if asked.profile:
         row = chosen_rows(rows, [asked.profile])[0]
         return profile.main(row, say, install=not asked.no_install)
-    rounds = asked.rounds or (1 if asked.quick else 5)
-    chosen = chosen_rows(rows, asked.only)
-    load, started = os.getloadavg()[0], time.monotonic()
-    try:
-        runner = Runner(chosen, install=not asked.no_install)
-        with running_sink() as sink:
-            runner.run(rounds, sink)
-    except KeyboardInterrupt:
-        say("stopped")
-        return 130
-    lines = [line for row in chosen for line in row.lines(runner.results)]
-    minutes = (time.monotonic() - started) / 60
-    found = report.document(lines, about(rounds, load, minutes, runner))
+    if asked.source:
+        found = json.loads(asked.source.read_text(encoding="utf-8"))
+    else:
+        try:
+            found = measured(chosen_rows(rows, asked.only), asked)
+        except KeyboardInterrupt:
+            say("stopped")
+            return 130
+    lines = report.lines_of(found)
     _print(lines, found)
     if asked.json:
-        raw = [{"case": one.label, "results": got} for one, got in runner.results.rows.items()]
-        asked.json.write_text(json.dumps({**found, "raw": raw}, indent=1) + "\n", encoding="utf-8")
+        asked.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if asked.plot:
         asked.plot.write_text(plot.drawn(lines), encoding="utf-8")
     if asked.write_docs:
@@ -188,6 +199,3 @@ def _print(lines: Sequence[Line], found: Mapping[str, Any]) -> None:
         write(f"{text}\n")
     for fault in found["faults"]:
         write(f"NOT AS OFFERED {fault}\n")
-
-
-__all__ = ["Case", "main"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Final
 
+from benchmarks.telemetry_bench.rows import Line
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from benchmarks.telemetry_bench.rows import Line
 
 _WIDTHS: Final = (16, 55, 12, 25, 12, 9, 12)
 _TITLES: Final = ("row", "figure", "ours", "peer", "theirs", "ratio", "bar")
@@ -88,6 +88,14 @@ def hints(lines: Iterable[Line]) -> Iterator[str]:
 def document(lines: Sequence[Line], about: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that was found, as JSON."""
     return {**about, "lines": [dataclasses.asdict(line) for line in lines]}
+
+
+def lines_of(found: Mapping[str, Any]) -> list[Line]:
+    """The lines of what ``document`` made."""
+    made = [dict(one) for one in found["lines"]]
+    for one in made:
+        one["spread"] = tuple(one["spread"]) if one["spread"] else None
+    return [Line(**one) for one in made]
 
 
 _HEAD: Final = """\
