@@ -92,7 +92,7 @@ def span(name: str, attributes: dict[str, str] | None = None) -> dict[str, Any]:
     }
 
 
-def counter(name: str, value: int) -> dict[str, Any]:
+def counter(name: str, value: int, attributes: dict[str, str] | None = None) -> dict[str, Any]:
     """One request with one cumulative counter."""
     return {
         "resourceMetrics": [
@@ -109,6 +109,10 @@ def counter(name: str, value: int) -> dict[str, Any]:
                                         {
                                             "timeUnixNano": "1700000000000000000",
                                             "asInt": str(value),
+                                            "attributes": [
+                                                _attribute(key, text)
+                                                for key, text in (attributes or {}).items()
+                                            ],
                                         }
                                     ],
                                 },

@@ -41,9 +41,10 @@ def test_each_signal_reaches_the_gateway(
     sink = Sink(dev_binary, tmp_path)
     with sink.process, agent(gateway_binary, tmp_path, sink) as process:
         sender = Sender(process.http_port)
-        assert sender.post("traces", span("work", {"note": "sk-" + "x" * 24}))
-        assert sender.post("metrics", counter("requests", 3))
-        assert sender.post("logs", logs("said"))
+        secret = {"note": "sk-" + "x" * 24}
+        assert sender.post("traces", span("work", secret))
+        assert sender.post("metrics", counter("requests", 3, secret))
+        assert sender.post("logs", logs("said", attributes=secret))
         assert Sender(process.audit_port).record("done")
         # Audit: no waiting here is part of the promise.
         assert bodies_in(sink.data / "audit" / "audit.jsonl") == ["done"]
@@ -51,7 +52,10 @@ def test_each_signal_reaches_the_gateway(
     assert sink.spans() == ["work"]
     assert [metric["name"] for metric in sink.metrics()] == ["requests"]
     assert sink.bodies() == ["said"]
-    assert "sk-x" not in (sink.data / "traces.jsonl").read_text(encoding="utf-8")
+    for name in ("traces", "metrics", "logs"):
+        text = (sink.data / f"{name}.jsonl").read_text(encoding="utf-8")
+        assert '"note"' in text
+        assert "sk-x" not in text
 
 
 def lost_over_an_outage(

@@ -72,16 +72,47 @@ def test_what_the_store_rejects_is_in_the_dead_letter_file_and_counted(
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+SECRETS = {
+    "an API key": "sk-proj-abcdefghijklmnopqrst",
+    "a token of GitHub": "ghp_" + "a1B2" * 9,
+    "a token of Slack": "xoxb-123456789012-abcdef",
+    "a key of AWS": "AKIAABCDEFGHIJKLMNOP",
+    "a key of Google": "AIza" + "abcde" * 7,
+    "a JSON web token": "eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl",
+    "a header": "Authorization: Bearer abcdefgh12345678",
+    "a private key": "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg\n-----END PRIVATE KEY-----",
+    "an address": "postgresql://user:hunter3@db/prompts",
+}
+HARMLESS = {
+    "a word": "task-force sk-1 bearer of news",
+    "a link": "https://example.com/path?query=1@2",
+    "a model": "gpt-5-mini-2026-08-07",
+}
+
+
 def test_secrets_in_attributes_do_not_reach_the_store(gateway_binary: Path, tmp_path: Path) -> None:
     """The second net: the library redacts first, but other agents may send here too."""
     with Store() as store, gateway(gateway_binary, tmp_path, store) as process:
-        attributes = {"db.Password": "hunter2", "openai_api_key": "sk-1", "gen_ai.tool.name": "x"}
-        assert Sender(process.http_port).post("logs", logs("text", attributes=attributes))
+        named = {"db.Password": "hunter2", "openai_api_key": "k-1", "gen_ai.tool.name": "x"}
+        attributes = {**named, **SECRETS, **HARMLESS}
+        body = " and ".join(SECRETS.values())
+        assert Sender(process.http_port).post("logs", logs(body, attributes=attributes))
         assert wait_until(lambda: len(store.documents) == 1)
         (document,) = store.documents.values()
     assert document["attributes"]["gen_ai.tool.name"] == "x"
-    assert "hunter2" not in json.dumps(document)
-    assert "sk-1" not in json.dumps(document)
+    text = json.dumps(document)
+    for part in ("hunter2", 'k-1"', "hunter3", "MIIE", "abcdefgh1", "c2ln", *SECRETS.values()):
+        assert part not in text
+    for name, value in HARMLESS.items():
+        assert document["attributes"][name] == value
+
+
+def test_audit_records_are_not_touched(gateway_binary: Path, tmp_path: Path) -> None:
+    """A changed record would break its chain (rule R10); the library redacts before it signs."""
+    with Store() as store, gateway(gateway_binary, tmp_path, store) as process:
+        assert Sender(process.audit_port).post("logs", logs("text", attributes=SECRETS))
+    text = (tmp_path / "audit" / "audit.jsonl").read_text(encoding="utf-8")
+    assert all(json.dumps(value)[1:-1] in text for value in SECRETS.values())
 
 
 def _own_metrics(process: CollectorProcess) -> str:
