@@ -5,13 +5,12 @@ from __future__ import annotations
 import atexit
 import uuid
 import weakref
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from kaizen_otel import semconv
 from kaizen_otel._edges import SystemClock, at_fork, at_multiprocessing_exit, shared_ids
 from kaizen_otel._export import SIGNALS
-from kaizen_otel._export.buffer import Item, Ledger
+from kaizen_otel._export.buffer import Group, Item, Ledger
 from kaizen_otel._export.exporter import Exporter
 from kaizen_otel._export.losses import loss_line
 from kaizen_otel._observations import Observations
@@ -26,7 +25,7 @@ from kaizen_otel.traces import Sampler, SpanSettings
 from kaizen_otel.tracing import TracingBackend, TracingManager
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from kaizen_otel._audit_meter import AuditMeter
     from kaizen_otel._edges import Clock, Ids
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from kaizen_otel.audit_trail import AuditTrailManager
     from kaizen_otel.config import Config
 
-_NewItem = Callable[[type[Item], tuple[bytes, bytes, str, bytes, int]], Item]
 _EXIT_TIMEOUT_MS: Final = 2_000
 
 
@@ -62,14 +60,9 @@ class Service:
         """What takes one encoded item of the signal; None if the user switched it off."""
         if signal not in self._pipeline.sent:
             return None
-        offer, schema_url = self._pipeline.exporter.offer, self._pipeline.schema_url
-        # A named tuple's own way to be made costs three times as much as a tuple's.
-        new = cast("_NewItem", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
-
-        def sink(data: bytes) -> bool:
-            return offer(signal, new(Item, (self.resource, SCOPE, schema_url, data, 1)))
-
-        return sink
+        # Asked at each request, because a forked child has another.
+        group = Group(lambda: self.resource, SCOPE, self._pipeline.schema_url)
+        return self._pipeline.exporter.sink(signal, group)
 
     def log_backend(self) -> LogBackend:
         """What a logging manager of this service works with."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from kaizen_otel._export import Delivered, Rejected
+from kaizen_otel._export.buffer import Group
 from kaizen_otel._otlp.common import AttributeField, encode_resource, encode_scope
 from kaizen_otel._otlp.decode import decode_traces_request, plain_attributes
 from kaizen_otel._otlp.traces import SPAN_ATTRIBUTES, encode_plain_span, encode_span, link_flags
@@ -26,6 +27,7 @@ except ImportError as missing:
 
 from opentelemetry import trace
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
+from opentelemetry.trace.span import DEFAULT_TRACE_STATE
 from opentelemetry.trace.status import Status, StatusCode
 
 if TYPE_CHECKING:
@@ -36,35 +38,38 @@ if TYPE_CHECKING:
 
     from kaizen_otel._export import Outcome, Signal
 
-_HAS_IS_REMOTE: Final = 0x100
-_IS_REMOTE: Final = 0x200
-_NONE_DROPPED: Final = (0, 0, 0)
-_KINDS: Final = {kind: kind.value + 1 for kind in SpanKind}  # the API counts from 0, OTLP from 1
+_SAMPLED: Final = 0x01
+# Bits 8 and 9 of Span.flags say whether the parent is remote (trace.proto, SpanFlags).
+_IS_LOCAL: Final = 0x100
+_IS_REMOTE: Final = 0x300
 _UNREDACTED: Final = AttributeField(SPAN_ATTRIBUTES)
+_KNOWN_MAX: Final = 1000
 
 
 class OtlpSpanProcessor(SpanProcessor):
     """Encodes each ended SDK span once and hands it on; no protobuf object is made.
 
-    ``offer`` takes resource, scope, schema URL and span, all encoded.  ``own_resource`` gives the
-    encoded Resource of the providers that are ours, which changes after a fork.  ``redact`` takes
-    an attribute's name and value and returns the value without secrets.
+    ``sink_of`` gives what takes the encoded spans of a group.  ``own_resource`` gives the encoded
+    Resource of the providers that are ours, which changes after a fork.  ``redact`` takes an
+    attribute's name and value and returns the value without secrets.
     """
 
     def __init__(
         self,
-        offer: Callable[[bytes, bytes, str, bytes], object],
+        sink_of: Callable[[Group], Callable[[bytes], object]],
         *,
         flush: Callable[[int], bool],
         own_resource: Callable[[], bytes] | None = None,
         redact: Callable[[str, object], object] | None = None,
     ) -> None:
         self._field = AttributeField(SPAN_ATTRIBUTES, redact)
-        self._offer = offer
+        self._sink_of = sink_of
         self._flush = flush
         self._own_resource = own_resource
-        self._resources: dict[int, tuple[Resource, bytes]] = {}
-        self._scopes: dict[tuple[str, str | None], bytes] = {}
+        # By the identity of the scope, which is held, so that the id is not given to another one.
+        self._known: dict[
+            int, tuple[InstrumentationScope | None, Resource, Callable[[bytes], object]]
+        ] = {}
 
     def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
         """Nothing: all is done when the span ends."""
@@ -72,39 +77,31 @@ class OtlpSpanProcessor(SpanProcessor):
     def on_end(self, span: ReadableSpan) -> None:
         """Encode a sampled span and offer it."""
         context = span.context
-        if context is None or not context.trace_flags.sampled:
+        if context is None or not context.trace_flags & _SAMPLED:
             return
-        scope = span.instrumentation_scope
-        scope_bytes = b""
-        if scope is not None:
-            key = (scope.name, scope.version)
-            found = self._scopes.get(key)
-            if found is None:
-                if len(self._scopes) >= 1000:  # noqa: PLR2004 - a bound, no more
-                    self._scopes.clear()
-                found = self._scopes[key] = encode_scope(
-                    scope.name, scope.version or "", dict(scope.attributes or {})
-                )
-            scope_bytes = found
-        schema_url = (scope.schema_url if scope else None) or ""
-        self._offer(
-            self._resource(span.resource),
-            scope_bytes,
-            schema_url,
-            encode_sdk_span(span, self._field),
-        )
+        scope, resource = span.instrumentation_scope, span.resource
+        known = self._known.get(id(scope))
+        if known is None or known[0] is not scope or known[1] is not resource:
+            if len(self._known) >= _KNOWN_MAX:
+                self._known.clear()
+            known = (scope, resource, self._sink_of(self._group(scope, resource)))
+            self._known[id(scope)] = known
+        known[2](_encode_plain(span, self._field) or encode_sdk_span(span, self._field))
 
-    def _resource(self, resource: Resource) -> bytes:
+    def _group(self, scope: InstrumentationScope | None, resource: Resource) -> Group:
         if self._own_resource is not None:
-            return self._own_resource()
-        # Keyed by identity and held, so that the id is not given to another object.
-        known = self._resources.get(id(resource))
-        if known is None:
-            if len(self._resources) >= 100:  # noqa: PLR2004 - a bound, no more
-                self._resources.clear()
-            known = (resource, encode_resource(dict(resource.attributes)))
-            self._resources[id(resource)] = known
-        return known[1]
+            resource_of = self._own_resource
+        else:
+            encoded = encode_resource(dict(resource.attributes))
+
+            def resource_of() -> bytes:
+                return encoded
+
+        if scope is None:
+            return Group(resource_of, b"", "")
+        name, version = scope.name, scope.version or ""
+        encoded_scope = encode_scope(name, version, dict(scope.attributes or {}))
+        return Group(resource_of, encoded_scope, scope.schema_url or "")
 
     def shutdown(self) -> None:
         """Flush; the process's pipeline goes on."""
@@ -117,36 +114,22 @@ class OtlpSpanProcessor(SpanProcessor):
 
 def encode_sdk_span(span: ReadableSpan, field: AttributeField = _UNREDACTED) -> bytes:
     """One SDK span as an encoded Span message; ``field`` redacts its attributes, if it is to."""
-    context, parent, status = span.context, span.parent, span.status
+    context, parent = span.context, span.parent
     assert context is not None
-    flags = int(context.trace_flags) | _HAS_IS_REMOTE
-    parent_span_id = b""
-    if parent is not None:
-        flags |= _IS_REMOTE if parent.is_remote else 0
-        parent_span_id = parent.span_id.to_bytes(8, "big")
-    trace_id, span_id = context.trace_id.to_bytes(16, "big"), context.span_id.to_bytes(8, "big")
-    attributes = _attributes_of(span)
-    events, links = span.events, span.links
-    dropped = span.dropped_attributes, span.dropped_events, span.dropped_links
-    code, state = status.status_code, context.trace_state
-    kind = _KINDS[span.kind]
-    if not (events or links or state) and code is StatusCode.UNSET and dropped == _NONE_DROPPED:
-        times = (span.start_time or 0, span.end_time or 0)
-        return encode_plain_span(
-            trace_id, span_id, parent_span_id, span.name, kind, times, attributes, flags, field
-        )
-    redact = field.redacted
+    redact, status = field.redacted, span.status
+    is_remote = parent is not None and parent.is_remote
     return encode_span(
-        trace_id=trace_id,
-        span_id=span_id,
-        parent_span_id=parent_span_id,
+        trace_id=context.trace_id.to_bytes(16, "big"),
+        span_id=context.span_id.to_bytes(8, "big"),
+        parent_span_id=parent.span_id.to_bytes(8, "big") if parent is not None else b"",
         name=span.name,
-        kind=kind,
+        kind=span.kind.value + 1,  # the API counts from 0, OTLP from 1
         start_ns=span.start_time or 0,
         end_ns=span.end_time or 0,
-        attributes=redact(attributes),
+        attributes=redact(dict(span.attributes or {})),
         events=[
-            (e.timestamp, e.name, redact(dict(e.attributes or {})), _dropped_of(e)) for e in events
+            (e.timestamp, e.name, redact(dict(e.attributes or {})), _dropped_of(e))
+            for e in span.events
         ],
         links=[
             (
@@ -157,32 +140,55 @@ def encode_sdk_span(span: ReadableSpan, field: AttributeField = _UNREDACTED) -> 
                 link_flags(int(link.context.trace_flags), is_remote=link.context.is_remote),
                 _dropped_of(link),
             )
-            for link in links
+            for link in span.links
         ],
-        status_code=code.value,
+        status_code=status.status_code.value,
         status_message=str(redact({"status": status.description})["status"] or ""),
-        flags=flags,
-        trace_state=state.to_header(),
-        dropped_attributes_count=dropped[0],
-        dropped_events_count=dropped[1],
-        dropped_links_count=dropped[2],
+        flags=context.trace_flags | (_IS_REMOTE if is_remote else _IS_LOCAL),
+        trace_state=context.trace_state.to_header(),
+        dropped_attributes_count=span.dropped_attributes,
+        dropped_events_count=span.dropped_events,
+        dropped_links_count=span.dropped_links,
     )
+
+
+def _encode_plain(span: ReadableSpan, field: AttributeField) -> bytes | None:
+    """Encode a span that has attributes only; None if it has more, or the SDK keeps it otherwise.
+
+    What the SDK shows are copies that lock for every item; they cost more than the encoding.  What
+    is inside belongs to a span that has ended, and does not change any more.
+    """
+    if type(span) is not ReadableSpan:
+        return None
+    fields: dict[str, Any] = vars(span)
+    try:
+        events, links, bounded = fields["_events"], fields["_links"], fields["_attributes"]
+        trace_id, span_id, _, trace_flags, state, _ = fields["_context"]
+        if (
+            events._dq or links._dq or events.dropped or links.dropped  # noqa: SLF001
+            or bounded.dropped or fields["_status"].status_code is not StatusCode.UNSET
+            or (state is not DEFAULT_TRACE_STATE and state)
+        ):  # fmt: skip
+            return None
+        attributes, name = bounded._dict, fields["_name"]  # noqa: SLF001
+        kind = fields["_kind"].value + 1
+        start_ns, end_ns, parent = fields["_start_time"], fields["_end_time"], fields["_parent"]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    flags, parent_span_id = trace_flags | _IS_LOCAL, b""
+    if parent is not None:
+        flags |= _IS_REMOTE if parent.is_remote else 0
+        parent_span_id = parent.span_id.to_bytes(8, "big")
+    return encode_plain_span(
+        trace_id.to_bytes(16, "big"), span_id.to_bytes(8, "big"), parent_span_id, name, kind,
+        start_ns or 0, end_ns or 0, attributes, flags, field,
+    )  # fmt: skip
 
 
 def _dropped_of(item: Event | Link) -> int:
     """How many attributes of an event or link fell to its limit, in SDKs that say so."""
     found: object = getattr(item, "dropped_attributes", 0)
     return found if isinstance(found, int) else 0
-
-
-def _attributes_of(span: ReadableSpan) -> Mapping[str, object]:
-    """Return a span's attributes.
-
-    What the SDK shows is a copy that locks for every item; the dictionary inside, if it is there,
-    belongs to a span that has ended and does not change any more.
-    """
-    inner: object = getattr(getattr(span, "_attributes", None), "_dict", None)
-    return cast("Mapping[str, object]", inner) if inner is not None else dict(span.attributes or {})
 
 
 def make_tracer_provider(
@@ -256,7 +262,10 @@ def _readable(
     parent = None
     if span.get("parentSpanId"):
         parent = SpanContext(
-            trace_id, int(span["parentSpanId"], 16), bool(flags & _IS_REMOTE), TraceFlags(flags & 1)
+            trace_id,
+            int(span["parentSpanId"], 16),
+            flags & _IS_REMOTE == _IS_REMOTE,
+            TraceFlags(flags & 1),
         )
     status: dict[str, Any] = span.get("status") or {}
     return ReadableSpan(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kaizen_otel import semconv
 from kaizen_otel._edges import SystemClock, shared_ids
-from kaizen_otel._export.buffer import Item, Ledger
+from kaizen_otel._export.buffer import Group, Ledger
 from kaizen_otel._export.exporter import Exporter
 from kaizen_otel._export.transports import open_transport
 from kaizen_otel._otlp.common import encode_resource
@@ -53,9 +53,7 @@ def open_standalone(
         resource_attributes(service_name, str(uuid.uuid4()), config.resource_attributes)
     )
 
-    def sink(data: bytes) -> object:
-        return exporter.offer(signal, Item(resource, SCOPE, semconv.SCHEMA_URL, data, 1))
-
+    sink = exporter.sink(signal, Group(lambda: resource, SCOPE, semconv.SCHEMA_URL))
     for text in config.warnings:
         warn(text)
     return Standalone(sink=sink, exporter=exporter, redactor=Redactor(), warn=warn)

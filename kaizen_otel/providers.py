@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 from kaizen_otel.observability import process_pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from opentelemetry.sdk._logs import LoggerProvider
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.view import View
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
+    from kaizen_otel._export import Signal
+    from kaizen_otel._export.buffer import Group
     from kaizen_otel._pipeline import Pipeline, Service
 
 __all__ = ["logger_provider", "meter_provider", "span_processor", "tracer_provider"]
@@ -33,7 +35,7 @@ def span_processor() -> SpanProcessor:
 
     pipeline = process_pipeline()
     return OtlpSpanProcessor(
-        pipeline.offer_span,
+        _sink_of(pipeline, "traces"),
         flush=pipeline.exporter.flush,
         redact=pipeline.redactor.redact_value,
     )
@@ -54,7 +56,7 @@ def tracer_provider(service_name: str | None = None, *, set_global: bool = False
         processor = stock_span_processor(pipeline.config)
     else:
         processor = OtlpSpanProcessor(
-            pipeline.offer_span,
+            _sink_of(pipeline, "traces"),
             flush=pipeline.exporter.flush,
             own_resource=lambda: service.resource,
             redact=pipeline.redactor.redact_value,
@@ -109,6 +111,13 @@ def logger_provider(service_name: str | None = None, *, set_global: bool = False
         own_resource=lambda: service.resource,
     )
     return make_logger_provider(attributes, processor, set_global=set_global)
+
+
+def _sink_of(pipeline: Pipeline, signal: Signal) -> Callable[[Group], Callable[[bytes], object]]:
+    """What opens the way in for items of a group; they go nowhere if the user wants it so."""
+    if signal in pipeline.sent:
+        return lambda group: pipeline.exporter.sink(signal, group)
+    return lambda _: lambda _: None
 
 
 def _service(service_name: str | None) -> tuple[Pipeline, Service]:

@@ -10,22 +10,25 @@ import time
 from typing import TYPE_CHECKING, Final, cast
 
 from opentelemetry import trace
+from opentelemetry.context import Context, get_current
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
 from kaizen_otel import semconv
 from kaizen_otel._observations import capture
 from kaizen_otel._otlp import common
 from kaizen_otel._otlp.traces import SPAN_ATTRIBUTES, encode_plain_span, encode_span, link_flags
+from kaizen_otel._sampler import Sampler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from opentelemetry.context import Context
     from opentelemetry.trace import TraceState
     from opentelemetry.util.types import Attributes, AttributeValue
 
     from kaizen_otel._redaction import Redactor
     from kaizen_otel.config import SpanLimits
+
+__all__ = ["Sampler", "Span", "SpanSettings", "current_span", "parent_of", "safe_text"]
 
 _TEXT_MAX: Final = 4096
 _SAMPLED: Final = 0x01
@@ -62,6 +65,8 @@ class Span(trace.Span):
     """One unit of work.  All methods are safe after ``end`` and then do nothing."""
 
     # What most spans never have is a default of the class: not set, it costs nothing.
+    # No events, links, status, trace state; nothing dropped.
+    _is_plain = True
     _events: list[tuple[int, str, Mapping[str, object]]] | None = None
     _links: list[tuple[SpanContext, Mapping[str, object]]] | None = None
     _status: tuple[int, str] = (0, "")
@@ -70,6 +75,9 @@ class Span(trace.Span):
     _context: SpanContext | None = None
     _ended = False
     end_ns: int | None = None
+    parent_span_id = b""
+    kind: int = semconv.INTERNAL
+    flags = _SAMPLED
     parent_remote = False
     trace_state: TraceState | None = None
 
@@ -93,16 +101,20 @@ class Span(trace.Span):
         self.name = name
         self.trace_id = trace_id
         self.span_id = span_id
-        self.parent_span_id = parent_span_id
-        self.kind = kind
-        self.flags = _SAMPLED if sampled else 0
+        if parent_span_id:
+            self.parent_span_id = parent_span_id
+        if kind != semconv.INTERNAL:
+            self.kind = kind
+        if not sampled:
+            self.flags = 0
         if parent_remote:
             self.parent_remote = True
         if trace_state is not None:
             self.trace_state = trace_state
+            self._is_plain = not trace_state
         if links:
             self._links = list(links[: settings.limits.link_count])
-            self._dropped = (0, 0, len(links) - len(self._links))
+            self._drop(links=len(links) - len(self._links))
         self.start_ns = settings.time_ns() if start_ns is None else start_ns
         self._attributes: dict[str, object]
         if settings.is_cutting or len(attributes) > settings.attribute_count:
@@ -123,6 +135,7 @@ class Span(trace.Span):
         attributes[key] = value
 
     def _drop(self, *, attributes: int = 0, events: int = 0, links: int = 0) -> None:
+        self._is_plain = False
         dropped = self._dropped
         self._dropped = (dropped[0] + attributes, dropped[1] + events, dropped[2] + links)
 
@@ -179,6 +192,7 @@ class Span(trace.Span):
             return
         if self._events is None:
             self._events = []
+            self._is_plain = False
         if len(self._events) >= self._settings.limits.event_count:
             self._drop(events=1)
             return
@@ -191,6 +205,7 @@ class Span(trace.Span):
             return
         if self._links is None:
             self._links = []
+            self._is_plain = False
         if len(self._links) >= self._settings.limits.link_count:
             self._drop(links=1)
             return
@@ -209,6 +224,7 @@ class Span(trace.Span):
             code, text = status, description
         if self._ended or self._status[0] == StatusCode.OK.value or code is StatusCode.UNSET:
             return
+        self._is_plain = False
         message = (text or "") if code is StatusCode.ERROR else ""
         self._status = (code.value, self._settings.redactor.redact(message) if message else "")
 
@@ -268,21 +284,20 @@ class Span(trace.Span):
 
     def send(self) -> None:
         """Encode the span, which has ended, and hand it on."""
-        settings, sink = self._settings, self._settings.sink
+        settings = self._settings
+        sink = settings.sink
         assert sink is not None
         assert self.end_ns is not None
         flags = self.flags | (_IS_REMOTE if self.parent_remote else _IS_LOCAL)
-        is_plain = not (
-            self._events or self._links or self._status[0] or self.trace_state
-        ) and self._dropped == (0, 0, 0)
-        if is_plain:
+        if self._is_plain:
             data = encode_plain_span(
                 self.trace_id,
                 self.span_id,
                 self.parent_span_id,
                 self.name,
                 self.kind,
-                (self.start_ns, self.end_ns),
+                self.start_ns,
+                self.end_ns,
                 self._attributes,
                 flags,
                 settings.field,
@@ -346,44 +361,13 @@ def safe_text(value: object) -> str:
     return common.safe_text(value)[:_TEXT_MAX]
 
 
-class Sampler:
-    """The standard samplers by name (OTEL_TRACES_SAMPLER)."""
+# The key under which the API keeps the current span; it has no public name.
+_CURRENT: Final = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
 
-    NAMES: Final = (
-        "always_on", "always_off", "traceidratio", "parentbased_always_on",
-        "parentbased_always_off", "parentbased_traceidratio",
-    )  # fmt: skip
 
-    def __init__(self, name: str, argument: str = "", *, warn: Callable[[str], None]) -> None:
-        """An unknown name or ratio is warned about and replaced by the default."""
-        if name not in self.NAMES:
-            warn(
-                f"OTEL_TRACES_SAMPLER={name!r} is unknown, parentbased_always_on is used: set it "
-                f"to one of {', '.join(self.NAMES)}"
-            )
-            name = "parentbased_always_on"
-        self._parent_based = name.startswith("parentbased_")
-        ratio = {"always_on": 1.0, "always_off": 0.0}.get(name.removeprefix("parentbased_"))
-        if ratio is None:
-            try:
-                ratio = float(argument or "1.0")
-            except ValueError:
-                ratio = -1.0
-            if not 0.0 <= ratio <= 1.0:
-                warn(
-                    f"OTEL_TRACES_SAMPLER_ARG={argument!r} is not a ratio from 0 to 1, 1.0 is used"
-                )
-                ratio = 1.0
-        # Everything is sampled, unless a parent says otherwise.
-        self.is_full = ratio == 1.0
-        # TraceIdRatioBased compares the lower 64 bits, as the SDK's does, so both doors agree.
-        self._bound = round(ratio * (1 << 64))
-
-    def sampled(self, trace_id: bytes, *, parent: bool | None) -> bool:
-        """Whether to record; ``parent`` is the parent's decision, or None for a root."""
-        if self._parent_based and parent is not None:
-            return parent
-        return self.is_full or int.from_bytes(trace_id[8:], "big") < self._bound
+def current_span() -> Span | trace.Span | None:
+    """The current span of whatever class; None if there is none."""
+    return get_current().get(_CURRENT)  # type: ignore[return-value]
 
 
 def parent_of(context: Context | None = None) -> SpanContext | None:

@@ -13,7 +13,7 @@ from kaizen_otel import semconv
 from kaizen_otel._edges import shared_ids
 from kaizen_otel.config import Config
 from kaizen_otel.hook_types import event_value
-from kaizen_otel.traces import Sampler, Span, SpanSettings, parent_of
+from kaizen_otel.traces import Sampler, Span, SpanSettings, current_span, parent_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kaizen_otel.hook_types import HookContext, HookResult
 
 _SECONDS_TO_MS: Final = 1000
+_EMPTY: Final[Mapping[str, object]] = {}
 _TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
 
 _RENAMED: Final[Mapping[str, str]] = {
@@ -101,6 +102,8 @@ class TracingManager:
         self.ids = backend.ids
         self.seed_style = backend.seed_style
         self.warn = backend.warn
+        self._settings, self._is_full = backend.settings, backend.sampler.is_full
+        self._trace_id, self._span_id = backend.ids.trace_id, backend.ids.span_id
 
     def start_span(
         self,
@@ -118,27 +121,45 @@ class TracingManager:
         Without ``parent`` the current span is the parent; without one of those the span is a
         root, with ``trace_id`` (16 bytes) if given.
         """
+        if self._is_full and not links and start_ns is None and trace_id is None:
+            # What nearly every span is: everything is sampled, the parent is none or ours.
+            found = current_span() if parent is None else parent
+            if found is None:
+                return Span(
+                    name, self._settings, self._trace_id(), self._span_id(), b"", kind,
+                    attributes or _EMPTY,
+                )  # fmt: skip
+            if type(found) is Span and found.flags & 1 and found.trace_state is None:
+                return Span(
+                    name, self._settings, found.trace_id, self._span_id(), found.span_id, kind,
+                    attributes or _EMPTY,
+                )  # fmt: skip
+        return self._start_span(name, parent, kind, attributes, links, start_ns, trace_id)
+
+    def _start_span(
+        self,
+        name: str,
+        parent: Span | SpanContext | None,
+        kind: int,
+        attributes: Mapping[str, object] | None,
+        links: Sequence[tuple[SpanContext, Mapping[str, object]]],
+        start_ns: int | None,
+        trace_id: bytes | None,
+    ) -> Span:
         backend = self._backend
-        parent_context: SpanContext | None
         if isinstance(parent, Span):
             trace_bytes, parent_bytes = parent.trace_id, parent.span_id
             sampled_parent, state, remote = bool(parent.flags & 1), parent.trace_state, False
         else:
-            parent_context = parent_of() if parent is None else parent
-            if parent_context is None:
-                if not (links or trace_id) and start_ns is None and backend.sampler.is_full:
-                    ids = backend.ids
-                    return Span(
-                        name, backend.settings, ids.trace_id(), ids.span_id(), b"", kind,
-                        attributes or {},
-                    )  # fmt: skip
+            context = parent_of() if parent is None else parent
+            if context is None:
                 trace_bytes, parent_bytes = trace_id or backend.ids.trace_id(), b""
                 sampled_parent, state, remote = None, None, False
             else:
-                trace_bytes = parent_context.trace_id.to_bytes(16, "big")
-                parent_bytes = parent_context.span_id.to_bytes(8, "big")
-                sampled_parent = bool(parent_context.trace_flags & 1)
-                state, remote = parent_context.trace_state, parent_context.is_remote
+                trace_bytes = context.trace_id.to_bytes(16, "big")
+                parent_bytes = context.span_id.to_bytes(8, "big")
+                sampled_parent = bool(context.trace_flags & 1)
+                state, remote = context.trace_state, context.is_remote
         return Span(
             name,
             backend.settings,
@@ -146,7 +167,7 @@ class TracingManager:
             backend.ids.span_id(),
             parent_bytes,
             kind,
-            attributes or {},
+            attributes or _EMPTY,
             parent_remote=remote,
             sampled=backend.sampler.sampled(trace_bytes, parent=sampled_parent),
             trace_state=state or None,

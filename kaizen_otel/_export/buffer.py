@@ -1,78 +1,65 @@
 """Items between the producer and the exporter: bounded by bytes, counted by the ledger.
 
 An item is in exactly one place: waiting, or held by a batch that is being sent or waits for its
-next attempt.  Both count as buffered, and both use up the byte bound.
+next attempt.  Both count as buffered, and both use up the byte bound.  Producers append without
+a lock; what they appended counts as offered from the moment it is taken in, which whoever looks at
+the counts does first.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from kaizen_otel._export import SIGNALS
+from kaizen_otel._export.batch import Batch, Chunk, Group, Item, envelope_bytes, take_chunks
 from kaizen_otel._export.ledger import Ledger, LedgerSnapshot, SignalLedger
-from kaizen_otel._otlp.common import encode_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kaizen_otel._export import Signal
 
-__all__ = ["Batch", "Buffer", "Item", "Ledger", "LedgerSnapshot", "SignalLedger"]
+__all__ = ["Batch", "Buffer", "Group", "Item", "Ledger", "LedgerSnapshot", "SignalLedger"]
 
 MEBIBYTE: Final = 1024 * 1024
-# What CPython needs for one item beside its data: the tuple, the bytes object, the deque's slot.
-_ITEM_OVERHEAD: Final = 120
-# Tags and lengths that the request puts around an item and around a group.
-_ITEM_ENVELOPE: Final = 6
-_GROUP_ENVELOPE: Final = 24
-
-
-class Item(NamedTuple):
-    """One encoded span, log record or metric, and who produced it.
-
-    ``count`` is 1, or the number of data points of a metric.
-    """
-
-    resource: bytes
-    scope: bytes
-    schema_url: str
-    data: bytes
-    count: int  # type: ignore[assignment]  # hides tuple.count, which nobody asks an item for
-
-
-class Batch:
-    """Items that go into one request.  Settled exactly once, by the buffer, under its lock."""
-
-    __slots__ = ("count", "is_sending", "is_settled", "is_uncertain", "items", "size_bytes")
-
-    def __init__(self, items: list[Item], size_bytes: int) -> None:
-        self.items = items
-        self.count = sum(item.count for item in items)
-        self.size_bytes = size_bytes
-        self.is_settled = False
-        self.is_sending = False
-        # A request with these items was sent and not answered: perhaps the server has them.
-        self.is_uncertain = False
-
-    def encode(self) -> bytes:
-        """Return the request's bytes."""
-        groups: dict[tuple[bytes, bytes, str], list[bytes]] = {}
-        for resource, scope, schema_url, data, _ in self.items:
-            groups.setdefault((resource, scope, schema_url), []).append(data)
-        return encode_request((*key, datas) for key, datas in groups.items())
+# What CPython needs for one item beside its data: the bytes object, its place in a list, and a
+# share of the chunk.
+_ITEM_OVERHEAD: Final = 64
+# So many items are counted together; a larger item is counted at once.
+_SLACK: Final = 63
+_LARGE: Final = 16 * 1024
 
 
 class _Queue:
-    """What the buffer knows of one signal."""
+    """What the buffer knows of one signal.
 
-    __slots__ = ("accepted", "failed", "held", "held_count", "settled", "waiting",
-                 "waiting_bytes", "waiting_count")  # fmt: skip
+    ``fresh`` takes what producers append, without the lock; it is counted as offered, and
+    accepted or refused, when it is taken in: at the latest with ``slack`` more, at every look at
+    the ledger, and before every request.
+    """
+
+    __slots__ = ("accepted", "failed", "fresh", "held", "held_count", "is_taking_in", "level",
+                 "settled", "slack", "waiting", "waiting_bytes", "waiting_count",
+                 "waiting_length")  # fmt: skip
 
     def __init__(self) -> None:
-        self.waiting: deque[Item] = deque()
+        self.fresh: deque[tuple[Group, bytes]] = deque()
+        self.waiting: deque[Chunk] = deque()
+        self.reset()
+
+    def reset(self) -> None:
+        """Empty it."""
+        self.fresh.clear()
+        self.is_taking_in = False
+        # 0 while nothing waits: then the next item wakes the worker.
+        self.slack = 0
+        # What the worker was told: 0 nothing waits, 1 something does, 2 enough for a request.
+        self.level = 0
+        self.waiting.clear()
         self.waiting_bytes = 0
         self.waiting_count = 0
+        self.waiting_length = 0
         self.held: dict[int, Batch] = {}
         self.held_count = 0
         # Numbers of items since the start, for flush: how far are we, and did any get lost?
@@ -106,42 +93,126 @@ class Buffer:
         self._on_ready = on_ready
         self._ledger = ledger
         self._bytes_used = 0
+        self._slack = min(_SLACK, count_ready - 1)
         self._queues: dict[Signal, _Queue] = {signal: _Queue() for signal in SIGNALS}
         self._refusal = ""
-        ledger.count_buffered_by(self.count, self.sending)
+        ledger.count_buffered_by(
+            self.count, self.sending, before=self._take_in_all, after=self._wake
+        )
+
+    def sink(self, signal: Signal, group: Group) -> Callable[[bytes], object]:
+        """What takes encoded items of one producer; the cheapest way in.
+
+        It never waits and never raises.  What becomes of an item is known by the ledger.
+        """
+        queue = self._queues[signal]
+        fresh, append, take_in = queue.fresh, queue.fresh.append, self._take_in_and_wake
+
+        def sink(data: bytes) -> None:
+            append((group, data))
+            if len(fresh) > queue.slack or len(data) > _LARGE:
+                take_in(signal)
+
+        return sink
 
     def offer(self, signal: Signal, item: Item) -> bool:
         """Take one item, or count it as dropped and return False.  Never waits for room."""
         resource, scope, schema_url, data, count = item
-        size = len(data)
-        cost = size + _ITEM_OVERHEAD
-        ledger = self._ledger
-        with ledger.lock:
-            ledger.offered(signal, count)
-            queue = self._queues[signal]
-            if self._refusal:
-                ledger.refused(signal, self._refusal, count)
-                return False
-            envelope = len(resource) + len(scope) + len(schema_url) + _GROUP_ENVELOPE
-            if size + envelope > self._item_bytes_max:
-                ledger.refused(signal, "too_large", count)
-                return False
-            if self._bytes_used + cost > self._bytes_max:
-                ledger.refused(signal, "buffer_full", count)
-                return False
-            waiting = queue.waiting
-            waiting.append(item)
-            self._bytes_used += cost
-            waiting_bytes = queue.waiting_bytes = queue.waiting_bytes + size
-            queue.waiting_count += count
-            queue.accepted += 1
-            length = len(waiting)
-        if (
-            length in (1, self._count_ready)
-            or waiting_bytes >= self._bytes_ready > waiting_bytes - size
-        ):
+        group = Group(lambda: resource, scope, schema_url)
+        with self._ledger.lock:
+            is_accepted = self._admit(signal, group, data, count)
+            is_ready = self._is_ready(signal)
+        if is_ready:
             self._on_ready(signal)
+        return is_accepted
+
+    def _take_in_and_wake(self, signal: Signal) -> None:
+        with self._ledger.lock:
+            self._take_in(signal)
+            is_ready = self._is_ready(signal)
+        if is_ready:
+            self._on_ready(signal)
+
+    def _take_in_all(self) -> None:
+        for signal in SIGNALS:
+            self._take_in(signal)
+
+    def _wake(self) -> None:
+        for signal in SIGNALS:
+            self._take_in_and_wake(signal)
+
+    def _is_ready(self, signal: Signal) -> bool:
+        """Whether items began to wait, or began to be enough for a request, since last asked."""
+        queue = self._queues[signal]
+        length = queue.waiting_length
+        is_enough = length >= self._count_ready or queue.waiting_bytes >= self._bytes_ready
+        level = 2 if is_enough else int(length > 0)
+        is_ready = level > queue.level
+        queue.level = level
+        return is_ready
+
+    def _take_in(self, signal: Signal) -> None:
+        """Count what producers have appended; for a caller that holds the lock."""
+        queue = self._queues[signal]
+        fresh = queue.fresh
+        # A finaliser or a signal handler may come here while this thread is just below.
+        if not fresh or queue.is_taking_in:
+            return
+        queue.is_taking_in = True
+        try:
+            pop = fresh.popleft
+            group, data = pop()
+            datas = [data]
+            for _ in range(len(fresh)):
+                next_group, data = pop()
+                if next_group is not group:
+                    self._admit_all(signal, group, datas)
+                    group, datas = next_group, []
+                datas.append(data)
+            self._admit_all(signal, group, datas)
+        finally:
+            queue.is_taking_in = False
+
+    def _admit_all(self, signal: Signal, group: Group, datas: list[bytes]) -> None:
+        """Accept items of one group, or count one by one what cannot be."""
+        size, length = sum(map(len, datas)), len(datas)
+        cost = size + _ITEM_OVERHEAD * length
+        is_simple = (
+            not self._refusal
+            and self._bytes_used + cost <= self._bytes_max
+            and size + envelope_bytes(group) <= self._item_bytes_max
+        )
+        if is_simple:
+            self._ledger.offered(signal, length)
+            self._append(signal, Chunk(group, datas, length, size))
+        else:
+            for data in datas:
+                self._admit(signal, group, data, 1)
+
+    def _admit(self, signal: Signal, group: Group, data: bytes, count: int) -> bool:
+        """Accept one item, or count why not."""
+        ledger, size = self._ledger, len(data)
+        ledger.offered(signal, count)
+        reason = self._refusal
+        if not reason and size + envelope_bytes(group) > self._item_bytes_max:
+            reason = "too_large"
+        if not reason and self._bytes_used + size + _ITEM_OVERHEAD > self._bytes_max:
+            reason = "buffer_full"
+        if reason:
+            ledger.refused(signal, reason, count)
+            return False
+        self._append(signal, Chunk(group, [data], count, size))
         return True
+
+    def _append(self, signal: Signal, chunk: Chunk) -> None:
+        queue, length = self._queues[signal], len(chunk.datas)
+        queue.waiting.append(chunk)
+        queue.waiting_count += chunk.count
+        queue.waiting_length += length
+        queue.waiting_bytes += chunk.size_bytes
+        queue.accepted += length
+        queue.slack = self._slack
+        self._bytes_used += chunk.size_bytes + _ITEM_OVERHEAD * length
 
     def take(self, signal: Signal, *, count_max: int, bytes_max: int) -> Batch | None:
         """Move the oldest items of a signal into a batch; None if none waits.
@@ -149,31 +220,24 @@ class Buffer:
         At most ``count_max`` items whose request has at most ``bytes_max`` bytes, but at least
         one item.  None also after ``close``.
         """
-        items: list[Item] = []
-        seen: set[tuple[bytes, bytes, str]] = set()
-        request_bytes = size_bytes = 0
         with self._ledger.lock:
             queue = self._queues[signal]
-            waiting = queue.waiting
-            if self._refusal:
+            self._take_in(signal)
+            if self._refusal or not queue.waiting:
                 return None
-            while waiting and len(items) < count_max:
-                item = waiting[0]
-                request_bytes += len(item.data) + _ITEM_ENVELOPE
-                if item[:3] not in seen:
-                    seen.add(item[:3])
-                    request_bytes += len(item.resource) + len(item.scope) + _envelope(item)
-                if items and request_bytes > bytes_max:
-                    break
-                items.append(waiting.popleft())
-                size_bytes += len(item.data)
-            if not items:
-                return None
-            batch = Batch(items, size_bytes)
-            queue.waiting_bytes -= size_bytes
+            batch = Batch(take_chunks(queue.waiting, count_max, bytes_max))
+            queue.waiting_bytes -= batch.size_bytes
             queue.waiting_count -= batch.count
+            queue.waiting_length -= batch.length
+            if not queue.waiting:
+                # In this order: whoever appended before saw the old slack and is taken in below.
+                queue.slack = 0
+                self._take_in(signal)
             _hold(queue, batch)
-            return batch
+            is_ready = self._is_ready(signal)
+        if is_ready:
+            self._on_ready(signal)
+        return batch
 
     def begin(self, batch: Batch) -> bool:
         """Note that a request with this batch goes out; False if the batch is settled already."""
@@ -198,19 +262,14 @@ class Buffer:
 
     def split(self, signal: Signal, batch: Batch) -> list[Batch]:
         """Return two halves in place of a batch of two or more items; none if it is settled."""
-        middle = len(batch.items) // 2
-        assert middle > 0, "a single item cannot be split"
         with self._ledger.lock:
             if batch.is_settled:
                 return []
+            halves = batch.halves()
             batch.is_settled = True
             queue = self._queues[signal]
             del queue.held[id(batch)]
             queue.held_count -= batch.count
-            halves = [
-                Batch(part, sum(len(item.data) for item in part))
-                for part in (batch.items[:middle], batch.items[middle:])
-            ]
             for half in halves:
                 half.is_uncertain = batch.is_uncertain
                 _hold(queue, half)
@@ -222,15 +281,17 @@ class Buffer:
         A batch whose request is under way or was never answered ends as ``unknown``.
         """
         with self._ledger.lock:
+            self._take_in_all()
             self._refusal = reason
             for signal, queue in self._queues.items():
                 for batch in tuple(queue.held.values()):
                     is_unknown = batch.is_sending or batch.is_uncertain
                     self.dropped(signal, batch, "unknown" if is_unknown else reason)
                 if queue.waiting:
-                    rest = Batch(list(queue.waiting), queue.waiting_bytes)
+                    rest = Batch(list(queue.waiting))
                     queue.waiting.clear()
-                    queue.waiting_bytes = queue.waiting_count = 0
+                    queue.waiting_bytes = queue.waiting_count = queue.waiting_length = 0
+                    queue.slack = queue.level = 0
                     _hold(queue, rest)
                     self._settle(signal, rest, is_failed=True)
                     self._ledger.refused(signal, reason, rest.count)
@@ -246,11 +307,13 @@ class Buffer:
 
     def waiting(self, signal: Signal) -> tuple[int, int]:
         """How many items and bytes wait to be taken."""
+        self._take_in_and_wake(signal)
         queue = self._queues[signal]
-        return len(queue.waiting), queue.waiting_bytes
+        return queue.waiting_length, queue.waiting_bytes
 
     def progress(self, signal: Signal) -> tuple[int, int, int]:
         """How many items were accepted, were settled, and were lost after being accepted."""
+        self._take_in_and_wake(signal)
         with self._ledger.lock:
             queue = self._queues[signal]
             return queue.accepted, queue.settled, queue.failed
@@ -258,7 +321,8 @@ class Buffer:
     def after_fork(self) -> None:
         """Start empty in a forked child: what waits is the parent's to send."""
         self._bytes_used = 0
-        self._queues = {signal: _Queue() for signal in SIGNALS}
+        for queue in self._queues.values():
+            queue.reset()  # the sinks hold them
 
     def _settle(self, signal: Signal, batch: Batch, *, is_failed: bool) -> bool:
         if batch.is_settled:
@@ -267,16 +331,12 @@ class Buffer:
         queue = self._queues[signal]
         del queue.held[id(batch)]
         queue.held_count -= batch.count
-        queue.settled += len(batch.items)
+        queue.settled += batch.length
         queue.failed += is_failed
-        self._bytes_used -= batch.size_bytes + _ITEM_OVERHEAD * len(batch.items)
+        self._bytes_used -= batch.size_bytes + _ITEM_OVERHEAD * batch.length
         return True
 
 
 def _hold(queue: _Queue, batch: Batch) -> None:
     queue.held[id(batch)] = batch
     queue.held_count += batch.count
-
-
-def _envelope(item: Item) -> int:
-    return _GROUP_ENVELOPE + len(item.schema_url)

@@ -11,7 +11,7 @@ import weakref
 from typing import TYPE_CHECKING, Final
 
 from kaizen_otel._edges import at_fork
-from kaizen_otel._export.buffer import MEBIBYTE, Buffer
+from kaizen_otel._export.buffer import MEBIBYTE, Buffer, Item
 from kaizen_otel._export.retry import RetryPolicy
 from kaizen_otel._export.sender import MILLISECOND_NS, NEVER_NS, Limits, Sender
 from kaizen_otel._export.worker import IDLE_NS, Worker
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from kaizen_otel._edges import Clock
     from kaizen_otel._export import Signal, Transport
-    from kaizen_otel._export.buffer import Item, Ledger
+    from kaizen_otel._export.buffer import Group, Ledger
 
 _WARN_INTERVAL_NS: Final = 60 * 1000 * MILLISECOND_NS
 _WARNINGS_MAX: Final = 64
@@ -103,20 +103,21 @@ class Exporter:
             bytes_ready=self._limits.bytes_ready,
             on_ready=self._wake_worker,
         )
-        # A transport is used by one thread at a time: signals that share one share a worker.
-        shared: dict[int, list[Sender]] = {}
-        for signal, transport in transports.items():
-            shared.setdefault(id(transport), []).append(self._sender(signal, transport))
-        workers = [self._worker(senders) for senders in shared.values()]
-        self._lanes: dict[Signal, list[Worker]] = {
-            sender.signal: [worker] for worker in workers for sender in worker.senders
-        }
+        self._lanes = self._first_lanes(transports)
         self._collector = self._lanes["metrics"][0] if "metrics" in self._lanes else None
         self._is_closed = False
         self._is_delivered_at_shutdown = True
         self._reset()
         after_fork = weakref.WeakMethod(self.after_fork)
-        at_fork(lambda: _call_if_alive(after_fork))
+        at_fork(lambda: None if (method := after_fork()) is None else method())
+
+    def _first_lanes(self, transports: Mapping[Signal, Transport]) -> dict[Signal, list[Worker]]:
+        # A transport is used by one thread at a time: signals that share one share a worker.
+        shared: dict[int, list[Sender]] = {}
+        for signal, transport in transports.items():
+            shared.setdefault(id(transport), []).append(self._sender(signal, transport))
+        workers = [self._worker(senders) for senders in shared.values()]
+        return {sender.signal: [worker] for worker in workers for sender in worker.senders}
 
     def _reset(self) -> None:
         self._lock = threading.RLock()
@@ -170,6 +171,12 @@ class Exporter:
                 self._ledger.refused(signal, "disabled", item.count)
             return False
         return self._buffer.offer(signal, item)
+
+    def sink(self, signal: Signal, group: Group) -> Callable[[bytes], object]:
+        """What takes encoded items of one producer: as ``offer``, but only the ledger knows."""
+        if signal in self._lanes:
+            return self._buffer.sink(signal, group)
+        return lambda data: self.offer(signal, Item(b"", b"", "", data, 1))
 
     def start(self) -> None:
         """Start collecting before the first item, so that metrics alone are sent too."""
@@ -390,9 +397,3 @@ class Exporter:
         self._ledger.after_fork()
         self._buffer.after_fork()
         self._reset()
-
-
-def _call_if_alive(method: weakref.WeakMethod[Callable[[], None]]) -> None:
-    function = method()
-    if function is not None:
-        function()

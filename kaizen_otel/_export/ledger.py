@@ -101,17 +101,27 @@ class Ledger:
         self._buffered: list[Callable[[Signal], int]] = []
         self._sending: list[Callable[[Signal], int]] = []
         self._pending: list[Callable[[Signal], int]] = []
+        self._before: list[Callable[[], None]] = []
+        self._after: list[Callable[[], None]] = []
         self._version = 0
 
     def count_buffered_by(
-        self, buffered: Callable[[Signal], int], sending: Callable[[Signal], int] = lambda _: 0
+        self,
+        buffered: Callable[[Signal], int],
+        sending: Callable[[Signal], int] = lambda _: 0,
+        *,
+        before: Callable[[], None] = lambda: None,
+        after: Callable[[], None] = lambda: None,
     ) -> None:
         """Take what a buffer holds, and what of it is part of a request, from these functions.
 
-        They are called under the lock.
+        They are called under the lock.  ``before`` is called under it too, before every look:
+        what came in without being counted is counted now; ``after`` is called without it.
         """
         self._buffered.append(buffered)
         self._sending.append(sending)
+        self._before.append(before)
+        self._after.append(after)
 
     def count_pending_by(self, pending: Callable[[Signal], int]) -> None:
         """Take from this function what is not encoded yet: it is offered, and it is buffered.
@@ -145,8 +155,16 @@ class Ledger:
 
     def snapshot(self) -> LedgerSnapshot:
         """All counts at one instant."""
+        snapshot = self._snapshot_now()
+        for after in self._after:
+            after()
+        return snapshot
+
+    def _snapshot_now(self) -> LedgerSnapshot:
         with self.lock:
             while True:
+                for before in self._before:
+                    before()
                 version = self._version
                 snapshot = LedgerSnapshot(
                     signals={signal: self._snapshot(signal) for signal in SIGNALS}

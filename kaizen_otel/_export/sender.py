@@ -149,7 +149,7 @@ class Sender:
                     self._warn("partial", _partial(self.transport, rejected_count, message))
             case Retryable():
                 self._retry(batch, outcome, is_flushing=is_flushing)
-            case Rejected(reason="too_large") if len(batch.items) > 1:
+            case Rejected(reason="too_large") if batch.length > 1:
                 self._conclude("too_large")
                 self._batches.extendleft(reversed(self._buffer.split(self.signal, batch)))
             case Rejected(reason=reason, message=message):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from kaizen_otel._otlp.wire import (
     INT64_MAX,
@@ -37,7 +37,9 @@ TOO_MANY: Final = "<too many values>"
 
 _CACHE_ENTRIES_MAX: Final = 4096
 _CACHE_TEXT_MAX: Final = 64
+_CACHE_KEYS_MAX: Final = 1024
 _SMALL: Final = len(VARINTS)
+_VARINT63_BYTES: Final = 9
 
 
 class TextCache(dict[str, bytes]):
@@ -63,19 +65,103 @@ class TextCache(dict[str, bytes]):
         return encoded
 
 
+class _Values(dict[object, bytes]):
+    """One key's recent strings and booleans -> the attribute."""
+
+    __slots__ = ("_field", "_key")
+
+    def __init__(self, field: AttributeField, key: str) -> None:
+        super().__init__()
+        self._field = field
+        self._key = key
+
+    def __missing__(self, value: str | bool) -> bytes:  # noqa: FBT001 - a value, no switch
+        encoded, is_as_given = self._field.encode_shown(self._key, value)
+        is_short = isinstance(value, bool) or len(value) <= _CACHE_TEXT_MAX
+        if is_as_given and is_short:
+            self._field.count_one_more()
+            self[value] = encoded
+        return encoded
+
+
+class _Keys(dict[str, _Values]):
+    __slots__ = ("_field",)
+
+    def __init__(self, field: AttributeField) -> None:
+        super().__init__()
+        self._field = field
+
+    def __missing__(self, key: object) -> _Values:
+        values = _Values(self._field, key if type(key) is str else safe_text(key))
+        # A key of another type may be equal to one with another text: 1, True.
+        if type(key) is str and len(key) <= _CACHE_TEXT_MAX:
+            self._field.count_one_more()
+            self[key] = values
+        return values
+
+
+class _IntHeads(dict[str, tuple[bytes, ...]]):
+    """A key -> by the length of the number's varint: all that stands before it."""
+
+    __slots__ = ("_prefix",)
+
+    def __init__(self, prefix: bytes) -> None:
+        super().__init__()
+        self._prefix = prefix
+
+    def __missing__(self, key: object) -> tuple[bytes, ...]:
+        name = _KEYS[key if type(key) is str else safe_text(key)]
+        heads = tuple(
+            self._prefix + varint(len(name) + 3 + size) + name
+            + b"\x12" + VARINTS[size + 1] + b"\x18"
+            for size in range(_VARINT63_BYTES + 1)
+        )  # fmt: skip
+        _remember(self, key, heads)
+        return heads
+
+
+class _FloatHeads(dict[str, bytes]):
+    """A key -> all that stands before the eight bytes of the number."""
+
+    __slots__ = ("_prefix",)
+
+    def __init__(self, prefix: bytes) -> None:
+        super().__init__()
+        self._prefix = prefix
+
+    def __missing__(self, key: object) -> bytes:
+        name = _KEYS[key if type(key) is str else safe_text(key)]
+        head = self._prefix + varint(len(name) + 11) + name + b"\x12\x09\x21"
+        _remember(self, key, head)
+        return head
+
+
+_Head = TypeVar("_Head")
+
+
+def _remember(heads: dict[str, _Head], key: object, head: _Head) -> None:
+    if type(key) is str and len(key) <= _CACHE_TEXT_MAX:
+        if len(heads) >= _CACHE_KEYS_MAX:
+            heads.clear()
+        heads[key] = head
+
+
 class AttributeField:
-    """One repeated KeyValue field of a message: its tag, and its recent string attributes.
+    """One repeated KeyValue field of a message: its tag, and its recent attributes.
 
     With ``redact`` the value of every attribute that may hold a secret goes through it first;
     what came back unchanged is not asked about again while it is remembered.
     """
 
-    __slots__ = ("_redact", "prefix", "strings")
+    __slots__ = ("_count", "_redact", "doubles", "integers", "prefix", "values")
 
     def __init__(self, field: int, redact: Callable[[str, object], object] | None = None) -> None:
         """Encode attributes for the field with this number."""
         self.prefix = tag(field, LENGTH)
-        self.strings: dict[tuple[str, str], bytes] = {}
+        self.values = _Keys(self)
+        self.integers = _IntHeads(self.prefix)
+        self.doubles = _FloatHeads(self.prefix)
+        self._count = 0
         self._redact = redact
 
     def redacted(self, attributes: Mapping[str, object]) -> Mapping[str, object]:
@@ -86,26 +172,24 @@ class AttributeField:
         return {key: redact(safe_text(key), value) for key, value in attributes.items()}
 
     def encode(self, key: object, value: object) -> bytes:
-        """Encode one attribute of any kind, and remember it if it is short and a string."""
-        name = key if type(key) is str else safe_text(key)
+        """Encode one attribute of any kind."""
+        return self.encode_shown(key if type(key) is str else safe_text(key), value)[0]
+
+    def encode_shown(self, name: str, value: object) -> tuple[bytes, bool]:
+        """Encode one attribute; and whether it was left as it is."""
         shown = value if self._redact is None else self._redact(name, value)
-        encoded = delimited(self.prefix, _key_value(name, shown))
-        if (
-            type(value) is str
-            and shown is value
-            and len(name) <= _CACHE_TEXT_MAX
-            and len(value) <= _CACHE_TEXT_MAX
-        ):
-            if len(self.strings) >= _CACHE_ENTRIES_MAX:
-                self.strings.clear()
-            self.strings[name, value] = encoded
-        return encoded
+        return delimited(self.prefix, _key_value(name, shown)), shown is value
+
+    def count_one_more(self) -> None:
+        """Count one key or value more that is remembered; at the bound all are forgotten."""
+        if self._count >= _CACHE_ENTRIES_MAX:
+            self._count = 0
+            self.values.clear()
+        self._count += 1
 
 
 _KEYS: Final = TextCache(1)
 _FIELDS: Final[dict[int, AttributeField]] = {}
-# By the length of the number: KeyValue.value with an AnyValue.int_value of that many bytes.
-_INT_HEADS: Final = tuple(b"\x12" + VARINTS[length + 1] + b"\x18" for length in range(11))
 
 
 def extend_attributes(
@@ -115,21 +199,17 @@ def extend_attributes(
 
     The hot loop of the encoder.  A number is never a secret, so only other values are asked about.
     """
-    prefix, strings, keys, append = field.prefix, field.strings, _KEYS, parts.append
+    append, values = parts.append, field.values
     for key, value in attributes.items():
         if type(value) is str:
-            append(strings.get((key, value)) or field.encode(key, value))
-        elif type(key) is not str:
-            append(field.encode(key, value))
+            append(values[key][value])
         elif type(value) is int and 0 <= value <= INT64_MAX:
             number = VARINTS[value] if value < _SMALL else varint(value)
-            body = keys[key] + _INT_HEADS[len(number)] + number
-            size = len(body)
-            append(prefix + (VARINTS[size] if size < _SMALL else varint(size)) + body)
+            append(field.integers[key][len(number)] + number)
         elif type(value) is float:
-            body = keys[key] + b"\x12\x09\x21" + pack_double(value)
-            size = len(body)
-            append(prefix + (VARINTS[size] if size < _SMALL else varint(size)) + body)
+            append(field.doubles[key] + pack_double(value))
+        elif type(value) is bool:
+            append(values[key][value])
         else:
             append(field.encode(key, value))
 
@@ -253,6 +333,13 @@ def encode_scope(
     )
 
 
+_ITEM_HEADS: Final = tuple(b"\x12" + length for length in VARINTS)
+
+
+def _item_head(item: bytes) -> bytes:
+    return b"\x12" + varint(len(item))
+
+
 def encode_request(groups: Iterable[tuple[bytes, bytes, str, Sequence[bytes]]]) -> bytes:
     """Encode an export request from ``(resource, scope, schema URL of the scope, items)``.
 
@@ -272,10 +359,11 @@ def encode_request(groups: Iterable[tuple[bytes, bytes, str, Sequence[bytes]]]) 
 
 def _encode_scope_group(scope: bytes, schema_url: str, items: Sequence[bytes]) -> bytes:
     parts = [delimited(b"\x0a", scope)] if scope else []
-    append = parts.append
-    for item in items:
-        append(b"\x12" + varint(len(item)))
-        append(item)
+    parts += [
+        part
+        for item in items
+        for part in (_ITEM_HEADS[len(item)] if len(item) < _SMALL else _item_head(item), item)
+    ]
     if schema_url:
-        append(delimited(b"\x1a", utf8(schema_url)))
+        parts.append(delimited(b"\x1a", utf8(schema_url)))
     return delimited(b"\x12", b"".join(parts))

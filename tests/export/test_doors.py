@@ -51,8 +51,9 @@ from kaizen_otel._sdk_metrics import encode_metrics as encode_ours
 from tests.export.servers import RawServer, answer, answering
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from kaizen_otel._export.buffer import Group
     from kaizen_otel._otlp.decode import Json
 
 RESOURCE = Resource({"service.name": "doors", "process.pid": 7})
@@ -70,6 +71,9 @@ class Offered(list[tuple[bytes, bytes, str, bytes]]):
     def __call__(self, resource: bytes, scope: bytes, schema_url: str, data: bytes) -> bool:
         self.append((resource, scope, schema_url, data))
         return True
+
+    def sink_of(self, group: Group) -> Callable[[bytes], object]:
+        return lambda data: self(*group.key, data)
 
     def request(self) -> bytes:
         return encode_request([(r, s, u, [d]) for r, s, u, d in self])
@@ -127,7 +131,7 @@ def test_a_span_of_the_sdk_means_the_same_through_ours_and_the_stock_encoder(
     offered, stock = Offered(), InMemorySpanExporter()
     limits = SpanLimits(max_attributes=4, max_events=2, max_links=1)
     provider = TracerProvider(resource=RESOURCE, span_limits=limits, shutdown_on_exit=False)
-    provider.add_span_processor(OtlpSpanProcessor(offered, flush=lambda _: True))
+    provider.add_span_processor(OtlpSpanProcessor(offered.sink_of, flush=lambda _: True))
     provider.add_span_processor(SimpleSpanProcessor(stock))
     tracer = provider.get_tracer("lib", "1.2", "https://schema", {"scope": "x"})
     state = TraceState([("vendor", "1")]) if data.draw(st.booleans()) else TraceState()

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaizen_otel._export import SIGNALS, Delivered, Rejected, Retryable
-from kaizen_otel._export.buffer import Ledger
+from kaizen_otel._export.buffer import Group, Ledger
 from kaizen_otel._otlp import decode
 from kaizen_otel.testing.fakes import FakeTransport
-from tests.unit._export.kit import item, make_exporter, names
+from tests.unit._export.kit import RESOURCE, item, make_exporter, names
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,10 +97,16 @@ def run(seed: int, ledger: Ledger) -> tuple[Server, list[LedgerSnapshot]]:
 
     def offer(number: int) -> None:
         mine = Random(seed + number)
+        group = Group(lambda: RESOURCE, b"", "")
+        sinks = {signal: exporter.sink(signal, group) for signal in SIGNALS}
         for index in range(ITEMS):
             signal = mine.choice(SIGNALS)
             size = mine.choice([0, 0, 50, 3000])
-            exporter.offer(signal, item(f"{number}.{index}", signal=signal, size=size))
+            new = item(f"{number}.{index}", signal=signal, size=size)
+            if mine.random() < 0.5:
+                exporter.offer(signal, new)
+            else:
+                sinks[signal](new.data)
             if mine.random() < 0.01:
                 exporter.flush(5)
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import gc
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from kaizen_otel._export import SIGNALS
-from kaizen_otel._export.buffer import Buffer, Item, Ledger
+from kaizen_otel._export.buffer import Buffer, Group, Item, Ledger
 from kaizen_otel._otlp.decode import decode_traces_request
 from tests.unit._export.kit import RESOURCE, item, names
 
@@ -167,8 +168,118 @@ def test_the_worker_is_woken_by_the_first_item_and_by_each_threshold() -> None:
         woken.append(calls[0])
     assert woken == [1, 1, 2, 2, 2]
     buffer.offer("traces", item(size=2000))
+    assert calls[0] == 2, "it knows already that there is enough for a request"
+    buffer.take("traces", count_max=4, bytes_max=MANY)
+    assert calls[0] == 2
     buffer.offer("traces", item(size=2000))
-    assert calls[0] == 3
+    assert calls[0] == 2, "the bytes are still enough"
+    buffer.take("traces", count_max=9, bytes_max=MANY)
+    buffer.offer("traces", item())
+    buffer.offer("traces", item(size=2000))
+    assert calls[0] == 4
+
+
+def group(name: str = "") -> Group:
+    return Group(lambda: RESOURCE, name.encode(), "")
+
+
+def test_what_producers_append_is_counted_at_every_look() -> None:
+    buffer, ledger, calls = make(count_ready=1000)
+    sink = buffer.sink("traces", group())
+    for number in range(300):
+        sink(item(str(number)).data)
+        found = ledger.snapshot().signals["traces"]
+        assert (found.offered, found.buffered) == (number + 1, number + 1)
+    assert calls[0] == 1
+    assert buffer.waiting("traces")[0] == 300
+    assert buffer.progress("traces")[0] == 300
+
+
+def test_producers_items_come_out_in_order_and_in_their_groups() -> None:
+    buffer, _, calls = make(count_ready=100)
+    one, two = (buffer.sink("traces", group(f"\x0a\x01{name}")) for name in "ab")
+    for number in range(250):
+        (one if number % 3 else two)(item(str(number)).data)
+    assert calls[0] == 2, "for the first one, and for as many as a request takes"
+    found: list[str] = []
+    while batch := buffer.take("traces", count_max=70, bytes_max=MANY):
+        request = decode_traces_request(batch.encode())
+        assert len(request["resourceSpans"][0]["scopeSpans"]) == 2  # type: ignore[index]
+        found += names(request)
+        buffer.delivered("traces", batch)
+    assert sorted(found, key=int) == [str(number) for number in range(250)]
+    one(item("next").data)
+    assert calls[0] == 3, "nothing waited: the worker sleeps"
+
+
+def test_the_byte_bound_holds_for_producers_too() -> None:
+    buffer, ledger, _ = make(bytes_max=40_000, item_bytes_max=20_000)
+    sink = buffer.sink("traces", group())
+    for _ in range(500):
+        sink(item(size=100).data)
+    sink(item(size=30_000).data)
+    counts = dropped(ledger)
+    assert set(counts) == {"buffer_full", "too_large"}
+    assert counts["too_large"] == 1
+    buffered = ledger.snapshot().signals["traces"].buffered
+    assert buffered + counts["buffer_full"] == 500
+    assert buffer.waiting("traces")[1] < 40_000
+    buffer.close("shutdown")
+    sink(item().data)
+    assert dropped(ledger)["shutdown"] == buffered + 1
+
+
+def test_a_producer_inside_the_counting_loses_nothing() -> None:
+    """A finaliser may end a span while the same thread takes in what was appended."""
+    ledger = Ledger()
+    buffer = Buffer(bytes_max=MANY, ledger=ledger)
+    sink = buffer.sink("traces", group())
+
+    class Finalised:
+        def __init__(self) -> None:
+            self.me = self  # only the garbage collector can free it
+
+        def __del__(self) -> None:
+            with ledger.lock:
+                for _ in range(70):
+                    sink(item("finaliser").data)
+
+    gc.collect()
+    for number in range(1000):
+        Finalised()
+        sink(item(str(number)).data)
+        if number % 100 == 0:
+            assert ledger.snapshot().reconciles()
+    gc.collect()
+    assert ledger.snapshot().reconciles()
+    assert ledger.snapshot().signals["traces"].offered == 71_000
+
+
+def test_no_append_of_many_threads_is_lost_or_left_asleep() -> None:
+    """Whoever takes it in, the worker is told of what begins to wait."""
+    ready = threading.Semaphore(0)
+    ledger = Ledger()
+    buffer = Buffer(bytes_max=MANY, ledger=ledger, on_ready=lambda _: ready.release())
+
+    def produce(number: int) -> None:
+        sink = buffer.sink("traces", group(str(number)))
+        for _ in range(2000):
+            sink(item().data)
+
+    threads = [threading.Thread(target=produce, args=(n,)) for n in range(4)]
+    taken = 0
+    for thread in threads:
+        thread.start()
+    while taken < 8000:
+        assert ready.acquire(timeout=20), "something waits and nobody was told"
+        while batch := buffer.take("traces", count_max=500, bytes_max=MANY):
+            taken += batch.length
+            buffer.delivered("traces", batch)
+        ledger.snapshot()
+    for thread in threads:
+        thread.join()
+    last = ledger.snapshot().signals["traces"]
+    assert (last.offered, last.delivered, last.buffered) == (8000, 8000, 0)
 
 
 def test_an_offer_inside_an_offer_is_counted() -> None:
@@ -198,6 +309,7 @@ def test_an_offer_inside_an_offer_is_counted() -> None:
 def test_a_forked_child_starts_with_nothing() -> None:
     buffer, ledger, _ = make(bytes_max=1000)
     buffer.offer("traces", item(size=500))
+    buffer.sink("traces", group())(item().data)
     ledger.after_fork()
     buffer.after_fork()
     snapshot = ledger.snapshot()

@@ -275,8 +275,11 @@ def test_caches_do_not_grow_beyond_their_bound() -> None:
     field = common.AttributeField(9)
     parts: list[bytes] = []
     for number in range(10_000):
-        common.extend_attributes(parts, field, {f"k{number}": f"v{number}"})
-    assert len(field.strings) <= 4096
+        common.extend_attributes(parts, field, {f"k{number}": f"v{number}", "one": f"v{number}"})
+        common.extend_attributes(parts, field, {f"k{number}": number, f"d{number}": 0.5})
+        remembered = sum(map(len, field.values.values())) + len(field.values)
+        assert remembered <= 4096
+        assert max(len(field.integers), len(field.doubles)) <= 1024
     names = common.TextCache(5)
     for number in range(10_000):
         assert names[f"n{number}"].endswith(f"n{number}".encode())
