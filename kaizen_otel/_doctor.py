@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from kaizen_otel._edges import SystemClock, shared_ids
 from kaizen_otel._export import Delivered, Rejected, Retryable
+from kaizen_otel._export.losses import advice
 from kaizen_otel._export.transports import open_transport
 from kaizen_otel._otlp.common import encode_request, encode_resource
 from kaizen_otel._otlp.logs import encode_log_record
 from kaizen_otel._otlp.metrics import encode_number_point, encode_sum
 from kaizen_otel._otlp.traces import encode_span
 from kaizen_otel._resource import SCOPE, resource_attributes
+from kaizen_otel._variables import without_effect
 from kaizen_otel.config import Config
 from kaizen_otel.testing.backends import (
     BackendError,
@@ -40,6 +42,12 @@ _SEND_TIMEOUT_NS: Final = 10_000_000_000
 _ARRIVAL_S: Final = 20.0
 _ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _AUDIT_ENDPOINT: Final = "KAIZEN_OTEL_AUDIT_ENDPOINT"
+# One metric for each signal and place; processes that still report.
+_LOST: Final = (
+    "sum by (job, service_name, error_type) ("
+    '{__name__=~"otel_sdk_(exporter|processor)_.+_(exported|processed)_total", error_type!=""}'
+    ") > 0"
+)
 _NOT_CHECKED: Final = "accepted by the Collector, arrival not checked"
 
 
@@ -80,7 +88,7 @@ def examine(
     """
     environment = os.environ if environ is None else environ
     config = Config.from_environment(environment)
-    findings = [_setting(text) for text in config.warnings]
+    findings = [_setting(text) for text in (*config.warnings, *without_effect(environment))]
     findings += _kaizen()
     findings.append(_spool(config))
     ids = shared_ids()
@@ -111,6 +119,8 @@ def examine(
         }
         for signal, (url, backend, ask) in checks.items():
             findings.append(_signal(config, signal, canary, url, backend, ask, arrival_s))
+    if prometheus is not None:
+        findings += _losses(prometheus)
     findings.append(_audit(config, canary))
     return findings
 
@@ -126,6 +136,29 @@ def worst(findings: list[Finding]) -> Level:
 
 def _promql(canary: Canary) -> str:
     return f'{{__name__=~"kaizen_doctor_canary.*", kaizen_doctor_instance="{canary.instance_id}"}}'
+
+
+def _losses(url: str) -> list[Finding]:
+    """What the ledgers of all agents say that write to this Prometheus, each by its own metrics."""
+    try:
+        found = query_prometheus(_LOST, url=url)
+    except (BackendError, OSError):
+        return []  # that it does not answer is said with the canary
+    if not found:
+        return [Finding(subject="ledger", level="ok", message=f"no agent of {url} tells of a loss")]
+    return [_loss(one["metric"], int(float(one["value"][1]))) for one in found]
+
+
+def _loss(labels: Mapping[str, str], count: int) -> Finding:
+    reason = labels.get("error_type", "")
+    reason = {"queue_full": "buffer_full", "already_shutdown": "shutdown"}.get(reason, reason)
+    return Finding(
+        subject="ledger",
+        level="warning",
+        message=f"{labels.get('job') or labels.get('service_name') or 'an agent'} has dropped "
+        f"{count} items for the reason {reason}",
+        fix=advice(reason),
+    )
 
 
 def _setting(text: str) -> Finding:

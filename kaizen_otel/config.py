@@ -145,6 +145,7 @@ class Config:
         grpc_target = _jaeger_target(jaeger_host, jaeger_port)
         endpoints = {s: _endpoint(env, s, grpc_target) for s in ("traces", "metrics", "logs")}
         resource = _resource_attributes(env)
+        _content_capture(env)  # for its warning
         return cls(
             service_name=env.text("OTEL_SERVICE_NAME") or resource.get("service.name"),
             resource_attributes=resource,
@@ -154,7 +155,7 @@ class Config:
                 for s in endpoints
             },
             endpoints=endpoints,
-            sampler=env.text("OTEL_TRACES_SAMPLER") or "parentbased_always_on",
+            sampler=env.text("OTEL_TRACES_SAMPLER").lower() or "parentbased_always_on",
             sampler_argument=env.text("OTEL_TRACES_SAMPLER_ARG"),
             limits=_limits(env),
             batch_size=env.integer("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 2048, minimum=1),
@@ -188,8 +189,15 @@ def content_capture(environ: Mapping[str, str] | None = None) -> bool:
 
     Source: ``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`` of the GenAI conventions.
     """
-    env = Environment(os.environ if environ is None else environ)
-    value = env.text("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT").upper()
+    return _content_capture(Environment(os.environ if environ is None else environ))
+
+
+def _content_capture(env: Environment) -> bool:
+    name = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+    value = env.text(name).upper()
+    if value not in {"", "FALSE", "NO_CONTENT", "SPAN_ONLY", "SPAN_AND_EVENT", "TRUE"}:
+        # EVENT_ONLY among them: content goes into spans or nowhere.
+        env.warn(f"{name}={value!r} is not supported, NO_CONTENT is used: set it to SPAN_ONLY")
     return value in {"SPAN_ONLY", "SPAN_AND_EVENT", "TRUE"}
 
 
