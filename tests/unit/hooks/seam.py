@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from kaizen_otel._edges import shared_ids
+from kaizen_otel._observations import Observations
 from kaizen_otel._otlp.decode import decode_log_record, decode_metric, decode_span, plain_attributes
 from kaizen_otel._redaction import Redactor
 from kaizen_otel.config import SpanLimits
@@ -19,18 +20,31 @@ from kaizen_otel.tracing import TracingBackend, TracingManager
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kaizen_otel.config import ExemplarFilter
+
 
 class ListedAudit:
     """Keeps what it is given; ``durable`` says how each record fares."""
 
     def __init__(self) -> None:
         self.records: list[tuple[str, dict[str, Any]]] = []
+        self.times_ns: list[bytes | int | None] = []
         self.durable = True
 
-    def emit(self, event_name: str, attributes: Mapping[str, Any], **ids: bytes) -> SimpleNamespace:
-        assert set(ids) == {"trace_id", "span_id", "resource"}
+    def emit(
+        self, event_name: str, attributes: Mapping[str, Any], **ids: bytes | int
+    ) -> SimpleNamespace:
+        assert set(ids) - {"time_ns"} == {"trace_id", "span_id", "resource"}
         self.records.append((event_name, dict(attributes)))
+        self.times_ns.append(ids.get("time_ns"))
         return SimpleNamespace(wait=lambda _: self.durable)
+
+
+class Held(Observations):
+    """Derives nothing by itself: only a flush does, or who finds no room."""
+
+    def _start(self) -> None:
+        """Start no thread."""
 
 
 @dataclass
@@ -39,6 +53,10 @@ class Seam:
     seed_style: bool = False
     block_action: bool = False
     capture_content: bool = False
+    exemplars: ExemplarFilter = "trace_based"
+    observations: Observations | None = None
+    defers_audit: bool = True
+    sampler: str = "always_on"
     spans: list[dict[str, Any]] = field(default_factory=list)
     logs: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -55,7 +73,7 @@ class Seam:
                     limits=SpanLimits(),
                     redactor=redactor,
                 ),
-                sampler=Sampler("always_on", warn=self.warnings.append),
+                sampler=Sampler(self.sampler, warn=self.warnings.append),
                 ids=shared_ids(),
                 flush=lambda _: True,
                 shutdown=lambda _: True,
@@ -78,6 +96,9 @@ class Seam:
                 seed_style=self.seed_style,
                 block_action=self.block_action,
                 capture_content=self.capture_content,
+                exemplars=self.exemplars,
+                observations=self.observations,
+                defers_audit=self.defers_audit,
                 warn=self.warnings.append,
             ),
             self.opened,
