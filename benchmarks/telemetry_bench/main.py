@@ -166,7 +166,7 @@ def main(arguments: Sequence[str]) -> int:
             say("stopped")
             return 130
     lines = report.lines_of(found)
-    _print(lines, found)
+    _print(lines, found, {row.name for row in rows if row.profile})
     if asked.json:
         asked.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if asked.plot:
@@ -177,7 +177,7 @@ def main(arguments: Sequence[str]) -> int:
     return int(bool(found["faults"]) or (asked.judge and missed))
 
 
-def _print(lines: Sequence[Line], found: Mapping[str, Any]) -> None:
+def _print(lines: Sequence[Line], found: Mapping[str, Any], profiled: set[str]) -> None:
     write = sys.stdout.write
     write(
         f"{found['date']}, commit {found['commit']}, {found['system']}, {found['cores']} cores, "
@@ -195,7 +195,7 @@ def _print(lines: Sequence[Line], found: Mapping[str, Any]) -> None:
     for text in report.terminal(lines):
         write(f"{text}\n")
     write("\n")
-    for text in report.hints(lines):
+    for text in report.hints(lines, profiled):
         write(f"{text}\n")
     for fault in found["faults"]:
         write(f"NOT AS OFFERED {fault}\n")

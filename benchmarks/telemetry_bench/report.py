@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from benchmarks.telemetry_bench.rows import Line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 _WIDTHS: Final = (16, 55, 12, 25, 12, 9, 12)
 _TITLES: Final = ("row", "figure", "ours", "peer", "theirs", "ratio", "bar")
@@ -72,16 +72,17 @@ def terminal(lines: Iterable[Line]) -> Iterator[str]:
         yield f"{text}{row[7]}{note}".rstrip()
 
 
-def hints(lines: Iterable[Line]) -> Iterator[str]:
-    """What to do about every bar that is missed."""
+def hints(lines: Iterable[Line], profiled: Collection[str]) -> Iterator[str]:
+    """Every bar that is missed, and how to see why, where there is something to profile."""
     for line in lines:
         if line.holds is False:
             got = f"{number(line.ours, line.unit)}"
             if line.ratio is not None:
                 got += f", {ratio(line)} of {line.peer}"
+            why = f"; see why: python -m benchmarks --profile {line.row}"
             yield (
-                f"MISSED {line.figure}: {got}, the bar is {line.bar}; "
-                f"see why: python -m benchmarks --profile {line.row}"
+                f"MISSED {line.figure}: {got}, the bar is {line.bar}"
+                f"{why if line.row in profiled else ''}"
             )
 
 

@@ -96,4 +96,4 @@ def _blocking_agent(scale: float) -> Row:
             "ours_added_us", ours, bound, unit="us", note=note,
         )  # fmt: skip
 
-    return Row("agent-blocking", (plain, ours), lines)
+    return Row("agent-blocking", (plain, ours), lines, ours)

@@ -90,7 +90,8 @@ def _rates(
 def highest_rate(results: Results, cases: Sequence[Case]) -> tuple[float | None, str]:
     """The highest rate of which no round lost anything, as it was achieved; and what was lost.
 
-    The median of the rates of the rounds; an offered rate counts as reached from 99 % on.
+    The median of the rounds.  A rate is taken until the last span is delivered, and counts as
+    reached from 93 % of what was offered on: a flush after four seconds takes its part.
     """
     best: float | None = None
     notes: list[str] = []
@@ -106,7 +107,7 @@ def highest_rate(results: Results, cases: Sequence[Case]) -> tuple[float | None,
         if lost:
             notes.append(f"of {offered:,}/s lost up to {lost / rows[0]['count']:.1%}")
             continue
-        rate = offered if rate >= 0.99 * offered else rate
+        rate = offered if rate >= 0.93 * offered else rate
         if rate < offered:
             notes.append(f"of {offered:,}/s made {rate:,.0f}/s")
         best = max(best or 0, rate)
@@ -192,4 +193,4 @@ def _imports() -> Row:
             plain, 0, unit="modules", note=", ".join(sorted(heavy)),
         )  # fmt: skip
 
-    return Row("imports", (ours, plain, kaizen), lines)
+    return Row("imports", (ours, plain, kaizen), lines, ours)

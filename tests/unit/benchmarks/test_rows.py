@@ -42,8 +42,10 @@ def test_a_bar_that_is_missed_is_told_with_the_way_to_a_profile() -> None:
     one = line(results(ours=[10], http=[50]))
     assert one.holds is False
     assert report.verdict(one) == "MISSED"
-    (hint,) = report.hints([one])
-    assert "--profile row" in hint
+    (hint,) = report.hints([one], {"row"})
+    assert hint.endswith("--profile row")
+    (plain,) = report.hints([one], set())
+    assert "--profile" not in plain
 
 
 def test_a_peer_that_is_not_there_gives_no_ratio_and_no_verdict() -> None:
@@ -74,7 +76,7 @@ def test_the_highest_rate_is_that_of_which_no_round_lost_anything() -> None:
     found = Results()
     slow, fast = (case("ours", "rate", rate=offered) for offered in (100, 200))
     for missing in (0, 0):
-        found.add(slow, {"rate": 99.5, "missing": missing, "count": 1000})
+        found.add(slow, {"rate": 93.5, "missing": missing, "count": 1000})
     for missing in (0, 1):
         found.add(fast, {"rate": 200, "missing": missing, "count": 1000})
     best, note = highest_rate(found, [slow, fast])
