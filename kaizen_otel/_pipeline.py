@@ -200,6 +200,7 @@ class Pipeline:
             from kaizen_otel._audit_meter import AuditMeter
             from kaizen_otel.audit_trail import AuditTrailManager
 
+            _close_before_audit(weakref.ref(self.observations))
             self._audit_service, self._audit_meter = service_name, AuditMeter()
             self._audit = AuditTrailManager(
                 config=self.config.audit,
@@ -304,6 +305,26 @@ class Pipeline:
             self._audit_meter = type(self._audit_meter)()
         for service in self.services.values():
             service.after_fork()
+
+
+def _close_before_audit(reference: weakref.ref[Observations]) -> None:
+    """At the end of the process, derive what waits before the audit trail ends.
+
+    What is registered last runs first, so the audit trail's module has been imported before.
+    """
+
+    def close() -> None:
+        found = reference()
+        if found is not None:
+            found.close()
+
+    def after_fork() -> None:
+        found = reference()
+        if found is not None:
+            at_multiprocessing_exit(found, Observations.close)
+
+    atexit.register(close)
+    at_fork(after_fork)
 
 
 def _after_fork(reference: weakref.ref[Pipeline]) -> None:
