@@ -6,12 +6,16 @@ Run with the virtual environment's Python.  What the cache has costs nothing.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING
+
+from common import BUILD
 
 from kaizen_otel._collector.obtain import obtain as obtain_collector
 from kaizen_otel._collector.resources import config_path
 from kaizen_otel._stack import gateway, jaeger, opensearch, prometheus
+from kaizen_otel._stack.build import apt_install, may_use_apt
 from kaizen_otel.errors import SetupError
 
 if TYPE_CHECKING:
@@ -26,12 +30,27 @@ def _dev() -> object:
     return obtain_collector([config_path("dev")], environment=os.environ, progress=_say).path
 
 
+def _browser() -> object:
+    """Chromium and its driver, of which only the viewer's tests know."""
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        if not may_use_apt():
+            message = "the viewer's tests need chromium and chromedriver: install them"
+            raise SetupError(message)
+        log = BUILD / "apt.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        apt_install(
+            ["chromium-driver", "chromium", "fonts-dejavu-core"], log_path=log, progress=_say
+        )
+    return shutil.which("chromium")
+
+
 PROGRAMS: dict[str, Callable[[], object]] = {
     "dev": _dev,
     "gateway": lambda: gateway.obtain(progress=_say),
     "jaeger": lambda: jaeger.obtain(progress=_say),
     "prometheus": lambda: prometheus.obtain(progress=_say),
     "opensearch": lambda: opensearch.obtain(progress=_say),
+    "browser": _browser,
 }
 
 

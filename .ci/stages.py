@@ -34,12 +34,13 @@ TEST_FOLDERS = {
     "containers": "tests/containers",
     "audit": "tests/audit",
     "e2e": "tests/e2e",
+    "view": "tests/view",
 }
 LANE_PROCESSOR = (
     *("unit", "property", "export", "complaints", "kaizen"),
     *("crash", "trail", "contract", "chart"),
 )
-LANE_PROGRAMS = ("collector", "backends", "containers", "audit", "e2e")
+LANE_PROGRAMS = ("collector", "backends", "containers", "audit", "e2e", "view")
 
 #: What `make coverage` runs, and the packages for which it has a bar.
 COVERED_BY = ("unit", "property", "export", "crash", "trail")
@@ -139,7 +140,7 @@ def obtain_commands() -> dict[str, list[str]]:
     """What fetches or builds the real programs; each is a no-op when the cache has them."""
     return {
         f"obtain {name}": [tool("python"), str(CI / "obtain.py"), name]
-        for name in ("dev", "gateway", "jaeger", "prometheus", "opensearch")
+        for name in ("dev", "gateway", "jaeger", "prometheus", "opensearch", "browser")
     }
 
 

@@ -24,7 +24,7 @@ make test        set up everything, then every check and test; a summary at the 
 make check       format, lint, types, import contracts, limits: seconds
 make unit | property | export | complaints | kaizen | crash | trail | contract | chart   no other
                  program
-make collector | backends | containers | audit | e2e                 real programs
+make collector | backends | containers | audit | e2e | view          real programs
 make coverage    branch coverage; at least 95 % where bytes can be lost
 make bench       what telemetry costs, beside its peers; ARGS="--help" tells more
 make bench-audit what one audit record costs, here and elsewhere; nothing is asserted

@@ -27,6 +27,7 @@ _MARKED = {
     "chart",
     "audit",
     "e2e",
+    "view",
 }
 
 # Times on a shared machine say nothing; what an example may cost is bounded by the test's timeout.

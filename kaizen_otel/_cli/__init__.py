@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "demo": "demo",
     "doctor": "doctor",
     "stack": "stack",
+    "view": "view",
 }
 _INTERRUPTED: Final = 130
 

@@ -157,7 +157,7 @@ def test_every_folder_of_tests_belongs_to_a_stage() -> None:
         path.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").rglob("test_*.py")
     }
     stages = (ROOT / ".ci" / "stages.py").read_text()
-    lanes = re.findall(r"^LANE_\w+ = \((.*)\)$", stages, re.MULTILINE)
+    lanes = re.findall(r"^LANE_\w+ = \((.*?)\)$", stages, re.MULTILINE | re.DOTALL)
     assert folders <= set(re.findall(r'"(\w+)"', " ".join(lanes)))
 
 
