@@ -42,6 +42,7 @@ def test_the_committed_distributions_are_what_the_builder_makes(tmp_path: Path) 
 
 
 @needs_go
+@pytest.mark.timeout(900)  # with an empty build cache on a busy machine
 @pytest.mark.parametrize("module", OWN_MODULES)
 @pytest.mark.parametrize(
     "command",

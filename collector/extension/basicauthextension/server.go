@@ -50,6 +50,9 @@ type server struct {
 	// key makes what is remembered worthless outside of this process.
 	key [sha256.Size]byte
 
+	// compare is bcrypt's, and counted by a test.
+	compare func(hash, password []byte) error
+
 	// checks holds one place for each bcrypt check at a time: strangers who guess must leave
 	// processors to those who are known.
 	checks chan struct{}
@@ -61,6 +64,7 @@ type server struct {
 func newServer(config *Config, logger *zap.Logger) *server {
 	s := &server{
 		source:     &source{config: *config.Htpasswd, logger: logger, now: time.Now},
+		compare:    bcrypt.CompareHashAndPassword,
 		checks:     make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 		remembered: map[[sha256.Size]byte]struct{}{},
 	}
@@ -112,7 +116,7 @@ func (s *server) right(ctx context.Context, name, password string) (bool, error)
 	case <-ctx.Done():
 		return false, errBusy
 	}
-	right := check(hash, password, known.cost)
+	right := s.check(hash, []byte(password), known.cost)
 	if right {
 		s.remember(mark)
 	}
@@ -121,15 +125,15 @@ func (s *server) right(ctx context.Context, name, password string) (bool, error)
 
 // check does the work of one check at the highest cost, whether there is a hash and whatever its own
 // cost is: a check of cost c costs 2^c, so those of c, c+1 .. up to the highest add up to it.
-func check(hash []byte, password string, highest int) bool {
+func (s *server) check(hash, password []byte, highest int) bool {
 	if hash == nil {
-		_ = bcrypt.CompareHashAndPassword(neverMatches(highest), []byte(password))
+		_ = s.compare(neverMatches(highest), password)
 		return false
 	}
-	right := bcrypt.CompareHashAndPassword(hash, []byte(password)) == nil
+	right := s.compare(hash, password) == nil
 	own, err := bcrypt.Cost(hash)
 	for cost := own; err == nil && cost < highest; cost++ {
-		_ = bcrypt.CompareHashAndPassword(neverMatches(cost), []byte(password))
+		_ = s.compare(neverMatches(cost), password)
 	}
 	return right
 }
