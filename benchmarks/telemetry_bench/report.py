@@ -116,8 +116,8 @@ at the start and {load_end:.1f} at the end. Versions: {versions}.
 
 {summary}
 
-| figure | ours | lowest, highest | peer | theirs | ratio | bar | holds | note |
-|---|---|---|---|---|---|---|---|---|
+| figure | ours (lowest to highest) | peer | theirs | ratio | bar | holds | note |
+|---|---|---|---|---|---|---|---|
 """
 
 _TAIL: Final = """
@@ -171,6 +171,10 @@ def page(found: Mapping[str, Any], lines: Sequence[Line]) -> str:
     summary = f"Of {len(bars)} bars {len(bars) - len(missed) - len(unmeasured)} hold"
     summary += f", {len(missed)} are missed" if missed else ""
     summary += f", {len(unmeasured)} were not measured" if unmeasured else ""
+    if max(found["load"], found["load_end"]) > found["cores"] + 1:
+        summary += (
+            ". Other programs were busy during this run: only ratios of CPU are worth reading"
+        )
     faults = found["faults"]
     equality = (
         "In this run everything arrived as offered, from everybody."
@@ -189,10 +193,9 @@ def page(found: Mapping[str, Any], lines: Sequence[Line]) -> str:
 
 def _markdown(line: Line) -> str:
     row = cells(line)
-    spread = "-"
-    if line.spread:
-        low, high = line.spread
-        spread = f"{number(low)} - {number(high)}"
+    ours = row[2]
+    if line.spread and line.spread[0] != line.spread[1]:
+        ours += f" ({number(line.spread[0])} to {number(line.spread[1])})"
     held = {"MISSED": "**missed**"}.get(row[7], row[7])
-    shown = (row[1], row[2], spread, row[3], row[4], row[5], row[6], held, row[8])
+    shown = (row[1], ours, row[3], row[4], row[5], row[6], held, row[8])
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in shown) + " |\n"
