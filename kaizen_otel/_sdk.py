@@ -160,20 +160,19 @@ def _encode_plain(span: ReadableSpan, field: AttributeField) -> bytes | None:
     """
     if type(span) is not ReadableSpan:
         return None
-    fields: dict[str, Any] = vars(span)
+    inner: Any = span
     try:
-        events, links, bounded = fields["_events"], fields["_links"], fields["_attributes"]
-        trace_id, span_id, _, trace_flags, state, _ = fields["_context"]
+        events, links, bounded = inner._events, inner._links, inner._attributes  # noqa: SLF001
+        trace_id, span_id, _, trace_flags, state, _ = inner._context  # noqa: SLF001
         if (
-            events._dq or links._dq or events.dropped or links.dropped  # noqa: SLF001
-            or bounded.dropped or fields["_status"].status_code is not StatusCode.UNSET
+            events._dq or links._dq or events.dropped or links.dropped or bounded.dropped  # noqa: SLF001
+            or inner._status._status_code is not StatusCode.UNSET  # noqa: SLF001
             or (state is not DEFAULT_TRACE_STATE and state)
         ):  # fmt: skip
             return None
-        attributes, name = bounded._dict, fields["_name"]  # noqa: SLF001
-        kind = fields["_kind"].value + 1
-        start_ns, end_ns, parent = fields["_start_time"], fields["_end_time"], fields["_parent"]
-    except (AttributeError, KeyError, TypeError, ValueError):
+        attributes, kind, parent = bounded._dict, inner._kind._value_ + 1, inner._parent  # noqa: SLF001
+        name, start_ns, end_ns = inner._name, inner._start_time, inner._end_time  # noqa: SLF001
+    except (AttributeError, TypeError, ValueError):
         return None
     flags, parent_span_id = trace_flags | _IS_LOCAL, b""
     if parent is not None:
