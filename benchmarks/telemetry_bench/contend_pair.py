@@ -10,12 +10,12 @@ import logging
 import os
 import time
 import uuid
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.telemetry_bench.door import Pair
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from benchmarks.telemetry_bench.door import Task
 
@@ -50,24 +50,33 @@ def _ours(task: Task, variant: str) -> Pair:
         del context
         return done
 
-    hooks, handler = HookManager(), cast("object", nothing)
-    flush, shutdown = Pair.flush, Pair.shutdown
-    if variant != "noop":
-        from kaizen_otel.observability import observe
+    hooks = HookManager()
+    if variant == "noop":
+        hooks.register("pre_tool_use", nothing)
+        hooks.register("post_tool_use", nothing)
+        return Pair(call=_caller(hooks.trigger))
+    from kaizen_otel.observability import observe
 
-        manager = observe("bench")
-        handler = TelemetryHook(manager.operations).handle
-        flush, shutdown = manager.flush, manager.shutdown
-    for event in ("pre_tool_use", "post_tool_use"):
-        hooks.register(event, handler)
-    trigger = hooks.trigger
+    manager = observe("bench")
+    handler = TelemetryHook(manager.operations).handle
+    hooks.register("pre_tool_use", handler)
+    hooks.register("post_tool_use", handler)
+    # A tool call is no log record by default; the fifth signal is one of our own making.
+    call = _caller(hooks.trigger, manager.operations.event)
+    return Pair(call=call, flush=manager.flush, shutdown=manager.shutdown)
 
+
+def _caller(
+    trigger: Callable[..., Awaitable[object]], event: Callable[..., object] | None = None
+) -> Callable[[int], Awaitable[None]]:
     async def call(index: int) -> None:
         before, after = _events(index)
         await trigger("pre_tool_use", _AGENT, before)
+        if event is not None:
+            event("tool.called", before)
         await trigger("post_tool_use", _AGENT, after)
 
-    return Pair(call=call, flush=flush, shutdown=shutdown)
+    return call
 
 
 def _stock(task: Task, variant: str) -> Pair:

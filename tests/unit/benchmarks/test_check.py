@@ -320,7 +320,7 @@ def pairs(count: int, *, spans: int, logs_each: int) -> dict[str, list[bytes]]:
 
 
 @pytest.mark.parametrize(
-    ("spans", "logs_each", "wrong"), [(12, 2, 0), (12, 1, 0), (11, 2, 1), (13, 2, 1), (12, 0, 1)]
+    ("spans", "logs_each", "wrong"), [(12, 2, 0), (12, 3, 0), (11, 2, 1), (13, 2, 1), (12, 1, 1)]
 )
 def test_a_hook_that_leaves_a_signal_out_is_caught(spans: int, logs_each: int, wrong: int) -> None:
     """Ten calls and two to warm up; the durations are complete."""
