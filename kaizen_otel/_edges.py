@@ -123,11 +123,12 @@ def at_fork(after_in_child: Callable[[], None]) -> None:
 def at_multiprocessing_exit(owner: Owner, function: Callable[[Owner], object]) -> None:
     """Have a child of ``multiprocessing`` call ``function(owner)`` at its end, if this is one.
 
-    To be called in the child, right after the fork.  Such a child never runs what was registered
-    with ``atexit`` before it was forked.  What it lives on is what it holds: ``owner`` only weakly.
+    To be called where the owner is made, and in a child right after a fork.  A child that
+    ``multiprocessing`` forked never runs what is registered with ``atexit``.  ``owner`` is held
+    only weakly, and the call may come twice.
     """
-    util = sys.modules.get("multiprocessing.util")
-    if util is None:  # then it was not multiprocessing that forked
+    util, process = map(sys.modules.get, ("multiprocessing.util", "multiprocessing.process"))
+    if util is None or process is None:  # then it was not multiprocessing that forked
         return
     reference = weakref.ref(owner)
 
@@ -140,7 +141,9 @@ def at_multiprocessing_exit(owner: Owner, function: Callable[[Owner], object]) -
         # A low priority: what the user registered runs before.
         util.Finalize(None, finish, exitpriority=-100)
 
-    # It clears its own list of finalizers in a moment, and then calls these.
+    if process.parent_process() is not None:
+        register(owner)
+    # Right after a fork it clears its list of finalizers in a moment, and then calls these.
     util.register_after_fork(owner, register)
 
 

@@ -136,6 +136,7 @@ class Pipeline:
         at_fork(lambda: _after_fork(reference))
         self._at_exit = lambda: _at_exit(reference)
         atexit.register(self._at_exit)
+        at_multiprocessing_exit(self, _end)
 
     def _open_transport(self, signal: Signal) -> Transport:
         from kaizen_otel._export.transports import open_transport
@@ -331,10 +332,14 @@ def _after_fork(reference: weakref.ref[Pipeline]) -> None:
     pipeline = reference()
     if pipeline is not None:
         pipeline.after_fork()
-        at_multiprocessing_exit(pipeline, lambda one: one.shutdown(_EXIT_TIMEOUT_MS))
+        at_multiprocessing_exit(pipeline, _end)
 
 
 def _at_exit(reference: weakref.ref[Pipeline]) -> None:
     pipeline = reference()
     if pipeline is not None:
-        pipeline.shutdown(_EXIT_TIMEOUT_MS)
+        _end(pipeline)
+
+
+def _end(pipeline: Pipeline) -> None:
+    pipeline.shutdown(_EXIT_TIMEOUT_MS)

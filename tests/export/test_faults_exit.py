@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,6 +163,51 @@ def test_a_child_of_multiprocessing_sends_its_spans_at_its_end() -> None:
     children = [f"child{child}.{number}" for child in (1, 2, 3) for number in range(child)]
     assert names == [*children, "parent0", "parent1"], printed
     assert told[-1] == {"offered": 2, "delivered": 2, "dropped": {}, "buffered": 0}
+
+
+WORKERS = """
+import multiprocessing, sys
+import kaizen_otel
+def child(number):
+    observed = kaizen_otel.observe("worker", enable_audit=False, enable_logging=False,
+                                   enable_metrics=False)
+    observed.operations.begin("execute_tool", number, name=f"child{number}")
+    observed.operations.end(number)
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[1])
+    children = [context.Process(target=child, args=(number,)) for number in (1, 2)]
+    for one in children:
+        one.start()
+    for one in children:
+        one.join()
+    assert [one.exitcode for one in children] == [0, 0]
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: this system has no fork")
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_a_child_that_is_observed_only_in_itself_sends_its_spans_at_its_end(
+    method: str, tmp_path: Path
+) -> None:
+    """As workers are that set up their telemetry after the fork, which is the usual advice."""
+    program = tmp_path / "workers.py"
+    program.write_text(WORKERS)
+    with OtlpCapture() as capture:
+        variables = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": capture.endpoint,
+            "OTEL_BSP_SCHEDULE_DELAY": "600000",
+        }
+        found = subprocess.run(
+            [sys.executable, str(program), method],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env={**os.environ, **variables},
+        )
+        assert found.returncode == 0, found.stderr
+        assert names_of(capture) == ["child1", "child2"], found.stderr
+    assert SAID not in found.stderr
 
 
 REASONS = [
