@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--rounds", type=int, help="default 5, with --quick 1")
     made.add_argument("--quick", action="store_true", help="a fiftieth, to try the harness")
     made.add_argument("--json", type=Path, metavar="FILE", help="write all results to FILE")
-    made.add_argument("--judge", action="store_true", help="exit with 1 if a bar is missed")
+    made.add_argument("--judge", action="store_true", help="exit with 1 unless every bar holds")
     made.add_argument("--write-docs", action="store_true", help="write docs/benchmarks")
     made.add_argument("--from", dest="source", type=Path, metavar="FILE",
                       help="measure nothing: take what --json wrote")  # fmt: skip
