@@ -38,7 +38,7 @@ _FLUSH_S: Final = 15.0
 _ARRIVAL_S: Final = 60.0
 
 
-_TRAILS_OWN: Final = "kaizen.audit."
+_OWN: Final = ("kaizen.audit.", "otel.sdk.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +149,8 @@ def print_files(data: Path, instance_id: str, say: Callable[[str], object]) -> N
     metrics = mine(m for r in _requests(data / "metrics.jsonl") for m in iter_metrics(r))
     logs = mine(x for request in _requests(data / "logs.jsonl") for x in iter_logs(request))
     audit = read_trail(data / "audit" / "audit.jsonl", instance_id)
-    # What the trail says about itself would fill half of the page.
-    metrics = [(m, r) for m, r in metrics if not str(m.get("name")).startswith(_TRAILS_OWN)]
+    # What the trail and the ledger say about themselves would fill half of the page.
+    metrics = [(m, r) for m, r in metrics if not str(m.get("name")).startswith(_OWN)]
     logs = [(x, r) for x, r in logs if x.get("eventName") not in OWN_EVENTS]
     audit = [record for record in audit if record.get("eventName") not in OWN_EVENTS]
     for title, lines in (

@@ -103,7 +103,7 @@ def _series_lines(series: list[Mapping[str, Any]]) -> list[str]:
     for one in series:
         labels = dict(one["metric"])
         name = labels.pop("__name__", "")
-        if name.endswith("_bucket") or name == "target_info":
+        if name.endswith("_bucket") or name == "target_info" or name.startswith("otel_sdk_"):
             continue
         kept = {k: v for k, v in labels.items() if k.startswith(("gen_ai", "error", "kaizen"))}
         shown = ", ".join(f"{k}={safe_line(v)}" for k, v in sorted(kept.items()))
