@@ -19,6 +19,10 @@ class Sender:
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def post(self, signal: str, body: dict[str, Any]) -> bool:
+        return self.status(signal, body) == 200
+
+    def status(self, signal: str, body: dict[str, Any]) -> int:
+        """The HTTP status of the answer; 0 if there was none."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port}/v1/{signal}",
             data=json.dumps(body).encode(),
@@ -27,9 +31,11 @@ class Sender:
         try:
             with self._opener.open(request, timeout=10) as answer:
                 answer.read()
-                return bool(answer.status == 200)
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
         except (OSError, urllib.error.URLError):
-            return False
+            return 0
 
     def record(self, text: str) -> bool:
         return self.post("logs", logs(text))

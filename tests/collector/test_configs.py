@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from typing import TYPE_CHECKING
@@ -131,6 +132,7 @@ def lists_in(node: object, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     return []
 
 
+@functools.cache
 def yaml_of(name: str) -> object:
     return yaml.safe_load(config_path(name).read_text(encoding="utf-8"))
 
