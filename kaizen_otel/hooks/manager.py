@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     _Coroutine = CoroutineType[Any, Any, Any]
 
 DEFAULT_TIMEOUT_S: Final = 0.5
+_NAMES_MAX: Final = 1024
 
 
 @dataclass(slots=True)
@@ -52,6 +53,8 @@ class HookManager:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._hooks: dict[str, list[_Registration]] = {}
+        # Asking an enumeration's member for its value costs more than looking it up.
+        self._names: dict[object, str] = {}
 
     def register(
         self,
@@ -128,7 +131,8 @@ class HookManager:
         ``timeout`` is seconds for each hook.  Failures and time-outs come back as results with
         ``success=False``; only the caller's own cancellation is raised.
         """
-        hooks = self._hooks.get(event_value(event_type))
+        event = self._names.get(event_type) or self._name(event_type)
+        hooks = self._hooks.get(event)
         if not hooks:
             return []
         context = HookContext(
@@ -140,6 +144,13 @@ class HookManager:
             trace_id=trace_id,
         )
         return [await self._call(one, context, timeout) for one in hooks]
+
+    def _name(self, event_type: AnyEvent) -> str:
+        name = event_value(event_type)
+        if len(self._names) >= _NAMES_MAX:
+            self._names.clear()
+        self._names[event_type] = name
+        return name
 
     async def _call(self, one: _Registration, context: HookContext, timeout_s: float) -> HookResult:
         start_ns = time.perf_counter_ns()

@@ -212,7 +212,7 @@ class Operations:
     ) -> None:
         """One happening without a duration: a log record, and with ``audit`` an audit record."""
         span = self.span(parent_id) if parent_id is not None else None
-        visible = self._visible(attributes or _EMPTY)
+        visible = self._visible(attributes) if attributes else _EMPTY
         self._effects.on_event(name, visible, span=span, audit=audit, error=error)
 
     def count(self, instrument: Instrument, attributes: Mapping[str, object]) -> None:
