@@ -29,6 +29,7 @@ make coverage    branch coverage; at least 95 % where bytes can be lost
 make bench       what telemetry costs, beside its peers; ARGS="--help" tells more
 make bench-audit what one audit record costs, here and elsewhere; nothing is asserted
 make campaign-audit   hours of faults, kills and forgeries; results as JSON in build/campaign
+make campaign-encoder  100,000 inputs for every encoder, against opentelemetry-proto
 make docs        the documentation, into build/docs
 make changelog   what the next release's entry will say
 make setup       only the virtual environment
@@ -99,6 +100,12 @@ def _campaign_audit() -> int:
     return setup.setup("test") or _call(command)
 
 
+def _campaign_encoder() -> int:
+    arguments = shlex.split(os.environ.get("ARGS", ""))
+    command = [tool("python"), "-m", "tests.campaigns.encoder", *arguments]
+    return setup.setup("test") or _call(command)
+
+
 def _docs() -> int:
     return setup.setup("test") or _call(stages.DOCS)
 
@@ -128,6 +135,7 @@ TARGETS: dict[str, Callable[[], int]] = {
     "bench": _bench,
     "bench-audit": _bench_audit,
     "campaign-audit": _campaign_audit,
+    "campaign-encoder": _campaign_encoder,
     "check": _check,
     "coverage": _coverage,
     "docs": _docs,
