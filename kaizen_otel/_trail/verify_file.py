@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from kaizen_otel._otlp.json import LINE_BYTES_MAX, Line
-from kaizen_otel._trail.verify_fast import Cut, FastReader, NotOurShapeError
-from kaizen_otel.audit._seen import Seen
-from kaizen_otel.audit._slots import HASH, PRESENT, SIGNED, compact
+from kaizen_otel._trail.verify_fast import NOTHING, Cut, FastReader, NotOurShapeError, cut
+from kaizen_otel.audit._slots import HASH, PRESENT, compact
 from kaizen_otel.audit._stream import Where
 from kaizen_otel.audit.anchors import parse_document, read_anchors
 from kaizen_otel.audit.verify import Finding, SignatureTask
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from kaizen_otel._trail.verify_fast import Plain
     from kaizen_otel._trail.verify_strict import StrictReader
+    from kaizen_otel.audit._seen import Seen
     from kaizen_otel.audit._stream import Stream
     from kaizen_otel.audit.anchors import Anchor
     from kaizen_otel.audit.verify import Verifier
@@ -61,6 +61,7 @@ class FileReader:
         self._only = only
         self._asked = [stream_id.encode() for stream_id in only or ()]
         self._fast = FastReader() if is_fast else None
+        self._is_checked = verifier.checks
         self._on_read = on_read
         self._streams: dict[bytes, Stream] = {}
         self._number = 0
@@ -86,90 +87,98 @@ class FileReader:
     def _read_chunks(self, chunks: Iterator[bytes], path: str) -> None:
         """Cut chunks into lines; of a line that is too long only the size is kept."""
         self._number = 0
-        base = skipped = 0
+        offset = skipped = 0
         rest = b""
         for chunk in chunks:
             self._on_read(len(chunk))
-            data = rest + chunk if rest else chunk
-            start = 0
-            while (end := data.find(b"\n", start)) >= 0:
+            lines = (rest + chunk).split(b"\n")
+            rest = lines.pop()
+            for line in lines:
+                size = len(line)
                 if skipped:
-                    self._read_cut(skipped + end - start, path, base - skipped + start)
+                    size += skipped
+                    self._read_cut(size, path, offset)
                     skipped = 0
-                elif end > start:
-                    self._read_line(data, start, end, path, base + start)
+                elif line:
+                    self._read_line(line, path, offset)
                 self._number += 1
-                start = end + 1
-            rest = data[start:]
-            base += start
+                offset += size + 1
             if skipped or len(rest) > LINE_BYTES_MAX:
                 skipped += len(rest)
-                base += len(rest)
                 rest = b""
         if skipped:
-            self._read_cut(skipped, path, base - skipped)
+            self._read_cut(skipped, path, offset)
         elif rest:
-            self._read_line(rest, 0, len(rest), path, base)
+            self._read_line(rest, path, offset)
 
     def _read_cut(self, size: int, path: str, offset: int) -> None:
         line = Line(b"", size, is_cut=True)
         self._strict.read(line, number=self._number + 1, path=path, offset=offset)
 
-    def _read_line(self, data: bytes, start: int, end: int, path: str, offset: int) -> None:
+    def _read_line(self, line: bytes, path: str, offset: int) -> None:
         if self._fast is not None:
             try:
-                records = self._fast.scan(data, start, end)
+                records = self._fast.scan(line)
             except NotOurShapeError:
                 pass  # the strict way decides
             else:
-                if self._take(data, records, path, offset):
+                if self._take(records, path, offset):
                     return
-        elif self._may_skip(data, start, end):
+        elif self._may_skip(line):
             return
-        line = Line(data[start:end], end - start)
-        self._strict.read(line, number=self._number + 1, path=path, offset=offset)
+        whole = Line(line, len(line))
+        self._strict.read(whole, number=self._number + 1, path=path, offset=offset)
 
-    def _may_skip(self, data: bytes, start: int, end: int) -> bool:
+    def _may_skip(self, line: bytes) -> bool:
         """Whether a line has no record of the streams that count.
 
         A stream's id stands in a line as it is, unless the line has escapes.
         """
         if not self._asked or len(self._asked) > _FILTERED_MAX:
             return False
-        return all(data.find(one, start, end) < 0 for one in (*self._asked, _BACKSLASH))
+        return not any(one in line for one in (*self._asked, _BACKSLASH))
 
-    def _take(self, data: bytes, records: list[Plain | Cut], path: str, offset: int) -> bool:
+    def _take(self, records: list[Plain | Cut], path: str, offset: int) -> bool:
         """Take in the records of a line; False, and none, if one that is not usual is wrong."""
-        cut: dict[int, Seen] = {}
-        for index, record in enumerate(records):
+        odd: list[Seen] = []
+        for record in records:
             if type(record) is Cut:
-                text = data[record.start : record.end]
-                seen = self._strict.see(text, record.resource, path=path, offset=offset)
+                seen = self._strict.see(*record, path=path, offset=offset)
                 if seen is None:
                     return False
-                cut[index] = seen
+                odd.append(seen)
         streams = self._streams
-        for index, record in enumerate(records):
+        for record in records:
             if type(record) is Cut:
-                self._verifier.add(cut[index])
+                self._verifier.add(odd.pop(0))
                 continue
-            assert type(record) is tuple
-            stream = streams.get(record[0]) or self._find(record[0])
-            if (
-                stream is not None
-                and record[5] is None
-                and stream.follow(record[1], record[2], record[3], record[4])
-            ):
+            assert not isinstance(record, Cut)
+            stream_id, number, digest, previous, time, key_id, _, announced, _, _, _ = record
+            stream = streams.get(stream_id) or self._find(stream_id)
+            by = (key_id, path, offset) if key_id else None
+            if stream is None or not stream.follow(number, digest, previous, time, by):
+                self._take_strictly(record, path, offset)
                 continue
-            if stream is not None and self._follow(stream, record, path, offset):
-                continue
-            start, end, resource = record[7:]
-            seen = self._strict.see(data[start:end], resource, path=path, offset=offset)
-            if seen is None:
-                self.is_sure = False
-            else:
-                self._verifier.add(seen)
+            if key_id and self._is_checked:
+                self._check(stream, record, path, offset)
+            if announced is not NOTHING:
+                _announce(stream, record, path, offset)
         return True
+
+    def _take_strictly(self, record: Plain, path: str, offset: int) -> None:
+        """Take in a record whose turn it is not."""
+        number, key_id = record[1], record[5]
+        stream = self._streams.get(record[0])
+        if stream is not None and not key_id and number.isdigit():
+            slot = stream.slots.get(int(number))
+            if slot & PRESENT and slot & HASH == compact(record[2]):
+                stream.duplicates += 1
+                return
+        seen = self._strict.see(*cut(*record[8:]), path=path, offset=offset)
+        if seen is None:
+            self.is_sure = False
+        else:
+            self._verifier.add(seen)
 
     def _find(self, stream_id: bytes) -> Stream | None:
         stream = self._verifier.streams.get(stream_id.decode("latin-1"))
@@ -177,47 +186,20 @@ class FileReader:
             self._streams[stream_id] = stream
         return stream
 
-    def _follow(self, stream: Stream, record: Plain, path: str, offset: int) -> bool:
-        """Take in a record whose turn it is, or that was seen before; False for any other."""
-        _, number, digest, previous, time_ns, more, event, *_ = record
-        if more is None:
-            slot = stream.slots.get(number)
-            if slot & PRESENT and slot & HASH == compact(digest):
-                stream.duplicates += 1
-                return True
-            return False
-        if number != stream.last_number + 1 or previous != stream.last_digest:
-            return False
-        key_id = more.key_id.decode("latin-1")
-        if (
-            not more.is_end
-            and not more.intent
-            and not more.outcome_of
-            and stream.follow(number, digest, previous, time_ns, PRESENT | SIGNED)
-        ):
-            where = Where(path, offset, time_ns)
-            stream.sign(key_id, number, where)
-            task = SignatureTask(b"", more.signature, digest, stream.stream_id, number, where)
-            self._verifier.check(key_id, task)
-            return True
-        self._verifier.add(
-            Seen(
-                stream_id=stream.stream_id,
-                sequence=number,
-                digest=digest,
-                previous=previous,
-                time_ns=time_ns,
-                event_name=event.decode(),
-                certificate=key_id,
-                signature=more.signature,
-                is_end=more.is_end,
-                intent=more.intent.decode("latin-1"),
-                outcome_of=more.outcome_of.decode("latin-1"),
-                path=path,
-                offset=offset,
-            )
-        )
-        return True
+    def _check(self, stream: Stream, record: Plain, path: str, offset: int) -> None:
+        """Have the signature of the record checked that the stream took in last."""
+        where = Where(path, offset, int(record[4]))
+        task = SignatureTask(b"", record[6], record[2], stream.stream_id, stream.last_number, where)
+        self._verifier.check(record[5], task)
+
+
+def _announce(stream: Stream, record: Plain, path: str, offset: int) -> None:
+    """Note the intent or the outcome that the stream took in last."""
+    where = Where(path, offset, int(record[4]))
+    intent, outcome_of = record[7]
+    stream.announce(
+        intent.decode("latin-1"), outcome_of.decode("latin-1"), stream.last_number, where
+    )
 
 
 def read_anchor_file(path: str, *, on_read: Callable[[int], None]) -> Iterator[Anchor]:

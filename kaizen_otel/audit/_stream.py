@@ -30,6 +30,10 @@ class Where(NamedTuple):
     time_ns: int
 
 
+SignedBy = tuple[str, str, int]
+"""The id of the key that a record says it is signed by, path and offset of the record."""
+
+
 @dataclass(slots=True, kw_only=True)
 class KeyUse:
     """The records of a stream that say that one key signed them."""
@@ -55,9 +59,9 @@ class Stream:
     """One stream, as far as its records were seen."""
 
     __slots__ = (
-        "bad_signatures", "breaks", "damaged", "duplicates", "end", "findings", "first_event",
-        "forks", "intents", "key_uses", "last_digest", "last_number", "last_time_ns", "last_where",
-        "lost_count", "outcomes", "slots", "specials", "step", "stream_id", "time_last_ns",
+        "_key_uses", "_last_signed", "bad_signatures", "breaks", "damaged", "duplicates", "end",
+        "findings", "first_event", "forks", "intents", "last_digest", "last_number", "last_time",
+        "last_where", "latest", "lost_count", "outcomes", "slots", "specials", "step", "stream_id",
     )  # fmt: skip
 
     def __init__(self, stream_id: str) -> None:
@@ -67,14 +71,15 @@ class Stream:
         self.duplicates = 0
         self.last_number = 0
         self.last_digest = b""
-        self.last_time_ns = 0
+        #: Times are kept as 19 digits, as they stand in a line: they compare like numbers.
+        self.last_time = self.latest = _digits(0)
         self.last_where = Where("", -1, 0)
-        self.time_last_ns = 0
         #: Number -> the link from the next number to it does not hold.
         self.breaks: dict[int, Where] = {}
         self.forks: dict[int, Where] = {}
         self.bad_signatures: dict[int, Where] = {}
-        self.key_uses: dict[str, KeyUse] = {}
+        self._key_uses: dict[str, KeyUse] = {}
+        self._last_signed: tuple[SignedBy, int, bytes] | None = None
         self.specials: list[Seen] = []
         self.findings: list[Finding] = []
         #: Numbers of records that were there and could not be read.
@@ -110,33 +115,65 @@ class Stream:
         return True
 
     def follow(
-        self, number: int, digest: bytes, previous: bytes, time_ns: int, flags: int = PRESENT
+        self,
+        number: bytes,
+        digest: bytes,
+        previous: bytes,
+        time: bytes,
+        by: SignedBy | None = None,
     ) -> bool:
         """Take in a record that is the next one and links to the last one; False if it is not.
 
-        Only for what is no end, intent, outcome or event of the trail's own.  ``flags`` has
-        ``SIGNED`` if it is signed; the caller says with ``sign`` by which key.
+        ``number`` and ``time`` are digits; ``by`` says who signed it, if it is signed.  Not for an
+        end or an event of the trail's own; an intent or an outcome is then told by ``announce``.
         """
-        if number != self.last_number + 1 or previous != self.last_digest:
+        after = self.last_number + 1
+        if previous != self.last_digest or number != b"%d" % after:
             return False
-        if not self.slots.extend(number, (hash(digest) & HASH or 1) | flags):
+        flags = PRESENT if by is None else PRESENT | SIGNED
+        if not self.slots.extend(after, (hash(digest) & HASH or 1) | flags):
             return False
-        if time_ns > self.time_last_ns:
-            self.time_last_ns = time_ns
-        elif time_ns + CLOCK_STEP_NS < self.last_time_ns and self.step is None:
-            self.step = (number, self.last_time_ns - time_ns, Where("", -1, time_ns))
-        self.last_number = number
-        self.last_digest = digest
-        self.last_time_ns = time_ns
+        if time > self.latest:
+            self.latest = time
+        elif self.step is None:
+            self._note_step(after, int(time), Where("", -1, int(time)))
+        self.last_number, self.last_digest, self.last_time = after, digest, time
+        if by is not None:
+            last = self._last_signed
+            # Most are signed by the key of the one before, and later: only the last one matters.
+            if last is not None and (last[0][0] != by[0] or last[2] > time):
+                self._note_signed(*last)
+            self._last_signed = by, after, time
         return True
+
+    @property
+    def key_uses(self) -> dict[str, KeyUse]:
+        """The keys that records say that they are signed by, by id."""
+        if self._last_signed is not None:
+            self._note_signed(*self._last_signed)
+            self._last_signed = None
+        return self._key_uses
+
+    @property
+    def time_last_ns(self) -> int:
+        """The latest time of a record, in nanoseconds."""
+        return int(self.latest)
+
+    def _note_signed(self, by: SignedBy, number: int, time: bytes) -> None:
+        key_id, path, offset = by
+        self._sign(key_id, number, Where(path, offset, int(time)))
+
+    def _note_step(self, number: int, time_ns: int, where: Where) -> None:
+        last_ns = int(self.last_time)
+        if time_ns + CLOCK_STEP_NS < last_ns and self.step is None:
+            self.step = (number, last_ns - time_ns, where)
 
     def _link(self, seen: Seen) -> None:
         number = seen.sequence
         where = _where(seen)
         if number == self.last_number + 1 and number > 1:
             holds = seen.previous == self.last_digest
-            if seen.time_ns + CLOCK_STEP_NS < self.last_time_ns and self.step is None:
-                self.step = (number, self.last_time_ns - seen.time_ns, where)
+            self._note_step(number, seen.time_ns, where)
         elif number == 1:
             holds = not seen.previous
         else:
@@ -148,11 +185,11 @@ class Stream:
         if not holds and len(self.breaks) < BREAKS_MAX:
             self.breaks.setdefault(number - 1, where)
         self.last_number, self.last_digest = number, seen.digest
-        self.last_time_ns, self.last_where = seen.time_ns, where
+        self.last_time, self.last_where = _digits(seen.time_ns), where
 
     def _note(self, seen: Seen) -> None:
         number = seen.sequence
-        self.time_last_ns = max(self.time_last_ns, seen.time_ns)
+        self.latest = max(self.latest, self.last_time)
         if number == 1:
             self.first_event = seen.event_name
         if seen.signature:
@@ -161,18 +198,20 @@ class Stream:
             self.end = number
         if seen.attributes is not None and len(self.specials) < SPECIALS_MAX:
             self.specials.append(seen)
-        if seen.intent:
-            self._open_intent(hash(seen.intent), number)
-        elif seen.outcome_of:
-            self._close_intent(hash(seen.outcome_of))
+        if seen.intent or seen.outcome_of:
+            self.announce(seen.intent, seen.outcome_of, number, self.last_where)
 
     def sign(self, key_id: str, number: int, where: Where) -> None:
         """Note that a record that was seen says that it is signed by a key."""
-        use = self.key_uses.get(key_id)
+        assert self.key_uses is self._key_uses
+        self._sign(key_id, number, where)
+
+    def _sign(self, key_id: str, number: int, where: Where) -> None:
+        use = self._key_uses.get(key_id)
         if use is not None:
             use.add(number, where)
-        elif len(self.key_uses) < KEYS_MAX:
-            self.key_uses[key_id] = KeyUse(
+        elif len(self._key_uses) < KEYS_MAX:
+            self._key_uses[key_id] = KeyUse(
                 first=number,
                 last=number,
                 first_at=where,
@@ -183,11 +222,18 @@ class Stream:
         else:
             self.bad_signatures.setdefault(number, where)
 
-    def _open_intent(self, intent: int, number: int) -> None:
+    def announce(self, intent: str, outcome_of: str, number: int, where: Where) -> None:
+        """Note that a record is an intent, or the outcome of one; the other id is empty."""
+        if intent:
+            self._open_intent(hash(intent), number, where)
+        else:
+            self._close_intent(hash(outcome_of))
+
+    def _open_intent(self, intent: int, number: int, where: Where) -> None:
         if intent in self.outcomes:
             self.outcomes.discard(intent)
         elif len(self.intents) < INTENTS_MAX:
-            self.intents[intent] = (number, self.last_where)
+            self.intents[intent] = (number, where)
 
     def _close_intent(self, intent: int) -> None:
         if self.intents.pop(intent, None) is None and len(self.outcomes) < INTENTS_MAX:
@@ -250,6 +296,10 @@ class Stream:
             **more,
         }
         return Finding(**values)  # type: ignore[arg-type]
+
+
+def _digits(time_ns: int) -> bytes:
+    return b"%019d" % time_ns
 
 
 def _where(seen: Seen) -> Where:

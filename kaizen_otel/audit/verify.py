@@ -170,6 +170,11 @@ class Verifier:
             )
             self.check(seen.certificate, task, is_needed=seen.attributes is not None)
 
+    @property
+    def checks(self) -> bool:
+        """Whether any signatures are checked."""
+        return self._mode != "none"
+
     def check(self, key_id: str, task: SignatureTask, *, is_needed: bool = False) -> None:
         """Have a record's signature checked, now or when its public key is known.
 

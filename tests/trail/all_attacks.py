@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.trail import mutations, mutations_added, mutations_of_streams
+from tests.trail import mutations, mutations_added, mutations_of_streams, mutations_of_text
 from tests.trail.attack import ATTACKS
 
 __all__ = ["ATTACKS", "MODULES"]
 
-MODULES = (mutations, mutations_added, mutations_of_streams)
+MODULES = (mutations, mutations_added, mutations_of_streams, mutations_of_text)
