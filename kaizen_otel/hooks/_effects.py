@@ -17,6 +17,7 @@ from kaizen_otel.traces import parent_of, safe_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from kaizen_otel._export import Signal
     from kaizen_otel.hooks._signals import OpenOperation, SignalSet
     from kaizen_otel.traces import Span
 
@@ -120,6 +121,11 @@ class Effects:
         self.fault("internal_error")
         # Without its text, which may quote a value of the agent's.
         self._signals.warn(f"an operation was not recorded: {type(error).__qualname__}")
+
+    def _not_sent(self, signal: Signal, error: BaseException) -> None:
+        self.internal_error(error)
+        if self._observations is not None:
+            self._observations.lost(signal)
 
     def _leave(
         self,
@@ -250,9 +256,15 @@ class Effects:
 
     def _send_end(self, opened: OpenOperation) -> None:
         if opened.is_sent:
-            opened.span.send()
+            try:
+                opened.span.send()
+            except Exception as error:  # noqa: BLE001 - ours is counted, and the log goes on
+                self._not_sent("traces", error)
         if self._signals.logging is not None:
-            self._log_end(opened)
+            try:
+                self._log_end(opened)
+            except Exception as error:  # noqa: BLE001 - ours is counted
+                self._not_sent("logs", error)
 
     def on_event(
         self,

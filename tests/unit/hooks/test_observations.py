@@ -114,6 +114,22 @@ def test_a_fault_of_ours_is_told_and_the_others_go_on() -> None:
     assert one.pending("traces") == 0
 
 
+def test_a_span_that_could_not_be_made_is_dropped_by_reason_and_its_log_goes_on() -> None:
+    class Refusing(list[Any]):
+        def append(self, item: object) -> None:
+            raise LookupError(item)
+
+    ledger = Ledger()
+    seam = Seam(observations=Held(ledger=ledger, failed=nothing), spans=Refusing())
+    seam.operations.begin("execute_tool", "t", name="search")
+    seam.operations.end("t", error=ValueError("x"))
+    flush(seam)
+    traces = ledger.snapshot().signals["traces"]
+    assert (traces.offered, traces.dropped) == (1, {"internal_error": 1})
+    assert [one["eventName"] for one in seam.logs] == ["kaizen.agent.exception"]
+    assert seam.faults("internal_error") == 1
+
+
 def test_a_value_that_is_left_while_another_is_derived_on_this_thread_waits_its_turn() -> None:
     """A finaliser of the user's may end an operation at any point of our code."""
     found: list[object] = []
@@ -249,6 +265,24 @@ def test_code_of_a_value_runs_in_the_call_only() -> None:
 )  # fmt: skip
 def test_what_is_captured_is_encoded_as_the_value_itself(given: object) -> None:
     assert encode_any_value(frozen(given)) == encode_any_value(given)
+
+
+def test_a_value_of_a_hostile_class_is_captured() -> None:
+    class Meta(type):
+        def __hash__(cls) -> int:
+            raise RuntimeError
+
+    class Hostile(metaclass=Meta):
+        @property
+        def __class__(self) -> type:  # type: ignore[misc]  # what a proxy does
+            raise RuntimeError
+
+    seam = Seam(observations=observations())
+    seam.operations.begin("execute_tool", "t", attributes={"x": Hostile()}, name="search")
+    seam.operations.end("t")
+    flush(seam)
+    assert "Hostile" in str(seam.span("execute_tool search")["attributes"]["x"])
+    assert len(seam.audit.records) == 2
 
 
 def test_a_value_that_holds_itself_ends_where_the_encoder_ends_it() -> None:
