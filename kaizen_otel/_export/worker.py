@@ -174,7 +174,9 @@ class Worker:
                     self.is_sending = False
                 is_busy = True
             else:
-                next_ns = min(next_ns, due_ns)
+                # What is due and may not go out any more, after the deadline of a shutdown, must
+                # not keep the thread busy: under gevent nobody else would get to run.
+                next_ns = min(next_ns, max(due_ns, now_ns + MILLISECOND_NS))
         return None if is_busy else next_ns
 
     def _due_ns(self, sender: Sender, now_ns: int, *, is_flushing: bool) -> int:
