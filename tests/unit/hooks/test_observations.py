@@ -273,8 +273,8 @@ def test_a_value_of_a_hostile_class_is_captured() -> None:
             raise RuntimeError
 
     class Hostile(metaclass=Meta):
-        @property
-        def __class__(self) -> type:  # type: ignore[misc]  # what a proxy does
+        @property  # type: ignore[misc]  # as a proxy does
+        def __class__(self) -> type:
             raise RuntimeError
 
     seam = Seam(observations=observations())
