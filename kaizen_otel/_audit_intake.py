@@ -88,6 +88,8 @@ class Intake:
         self._anchor = anchor if config.anchors == "logs" else None
         self._is_delivered_level = config.durability == "delivered"
         self._is_waiting_mode = config.on_failure == "wait"
+        # The same for all records, so that it is called once for many.
+        self._on_answer = self._count_answers
         self._is_direct = not (self._is_delivered_level or self._is_waiting_mode)
         self._inherited: list[Store] = []
         self._reset()
@@ -288,14 +290,14 @@ class Intake:
         if store is None:
             return self._refused_future(SpoolFailedError(_SHUT_DOWN))
 
-        def on_answer(error: SpoolError | None) -> None:
-            if error is None:
-                with self._lock:
-                    self._durable += 1
-            else:
-                self._count_refusal(error)
+        return store.spool.append(data, resource=resource, on_answer=self._on_answer)
 
-        return store.spool.append(data, resource=resource, on_answer=on_answer)
+    def _count_answers(self, error: SpoolError | None, count: int) -> None:
+        if error is None:
+            with self._lock:
+                self._durable += count
+        else:
+            self._count_refusal(error, count)
 
     def _append(self, pending: _Pending) -> None:
         # Shutdown keeps the store, whose spool refuses then with the right words.
@@ -338,8 +340,8 @@ class Intake:
         self._count_refusal(error)
         return failed_answer(error)
 
-    def _count_refusal(self, error: BaseException) -> None:
-        self._refusals.refuse(error)
+    def _count_refusal(self, error: BaseException, count: int = 1) -> None:
+        self._refusals.refuse(error, count)
         store = self._store
         if store is not None:
             store.shipper.wake()

@@ -218,13 +218,13 @@ class OwnRecords:
             answer.set_exception(SpoolFailedError(f"the signing key was NOT changed: {why}"))
             return
 
-        def on_answer(error: SpoolError | None) -> None:
+        def on_answer(error: SpoolError | None, count: int) -> None:
             now = self.chain.signing
             if error is None and now is not None and now.key_id == signer.key_id:
                 self.signer = signer
             else:
                 self.chain.signing, self.signer = old, old_signer
-            self._count_answer(error)
+            self._count_answer(error, count)
             self._is_rotating = False
 
         try:
@@ -257,9 +257,9 @@ class OwnRecords:
         else:
             answer.set_exception(error)
 
-    def _count_answer(self, error: SpoolError | None) -> None:
+    def _count_answer(self, error: SpoolError | None, count: int) -> None:
         if error is None:
-            self.count += 1
+            self.count += count
 
     def _checkpoint_reason(self, count: int, now_ns: int) -> Reason | None:
         if self._uncovered + count >= CHECKPOINT_RECORDS:

@@ -67,14 +67,14 @@ class Refusals:
         with self._lock:
             return dict(self._reasons)
 
-    def refuse(self, error: BaseException) -> None:
-        """Count a record that was not stored; warn at most once a minute for one reason."""
+    def refuse(self, error: BaseException, count: int = 1) -> None:
+        """Count records that were not stored; warn at most once a minute for one reason."""
         reason = _REASONS.get(type(error), "fault")
         now_ns, monotonic_ns = self._clock.time_ns(), self._clock.monotonic_ns()
         with self._lock:
-            self.count += 1
-            self._reasons[reason] = self._reasons.get(reason, 0) + 1
-            self._gaps.refused(reason, now_ns=now_ns)
+            self.count += count
+            self._reasons[reason] = self._reasons.get(reason, 0) + count
+            self._gaps.refused(reason, now_ns=now_ns, count=count)
             last_ns = self._warned_at_ns.get(reason)
             may_warn = last_ns is None or monotonic_ns - last_ns >= _WARN_INTERVAL_NS
             if may_warn:

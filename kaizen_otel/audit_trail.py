@@ -16,7 +16,7 @@ from kaizen_otel._audit_intake import Intake
 from kaizen_otel._edges import OsFilesystem, SystemClock, shared_ids
 from kaizen_otel._otlp.common import encode_resource
 from kaizen_otel._resource import resource_attributes
-from kaizen_otel._spool.waiting import Query, Waitable, wait_for
+from kaizen_otel._spool.waiting import Query, Waitable, until_done
 from kaizen_otel._subject_keys import SubjectKeys
 from kaizen_otel._subjects import open_subjects
 from kaizen_otel._warn import RateLimitedWarnings
@@ -34,7 +34,7 @@ from kaizen_otel.errors import AuditUnavailableError, KaizenOtelError, SpoolErro
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from concurrent.futures import Future
 
     from kaizen_otel._edges import Clock, Filesystem, Ids
@@ -92,12 +92,13 @@ class Receipt(Waitable[bool]):
             return self._refuse(error)
         return True
 
+    def __await__(self) -> Generator[object, None, bool]:
+        """Wait without blocking an asyncio loop; on another one it blocks."""
+        yield from until_done(self._future)
+        return self.wait()
+
     async def _wait_async(self) -> bool:
-        try:
-            await wait_for(self._future)
-        except Exception as error:  # noqa: BLE001 - every kind of refusal has the same answer
-            return self._refuse(error)
-        return True
+        return await self
 
     def _refuse(self, error: Exception) -> bool:
         if self._is_strict:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from kaizen_otel._edges import Clock
 
-# A request costs as much as encoding ten records and takes the interpreter from whoever writes
-# them: what follows one within this time goes together, if nobody waits for its delivery.
-GATHER_NS: Final = 10**7
+# A request costs as much as emitting twenty records and takes the interpreter from whoever does.
+# So there is a moment between two, if nobody waits for a delivery: what comes meanwhile goes
+# together.  With one producer a request meets one record in forty, which p95 does not see.
+GATHER_NS: Final = 2 * 10**7
 
 
 class Alarm:
@@ -22,6 +23,7 @@ class Alarm:
         self._hurry = threading.Event()
         self._is_awaited = False
         self._has_sent = False
+        self._commits = 0
 
     def ring(self) -> None:
         """Have the thread go on, unless it is gathering."""
@@ -42,12 +44,17 @@ class Alarm:
         """Forget the rings so far: what they are for is looked at now."""
         self._wake.clear()
 
-    def note_sent(self, *, has_more: bool) -> None:
-        """Hear that a request went out; one that was full does not wait for others."""
-        self._has_sent = not has_more
+    def note_sent(self, *, has_more: bool, commits: int, is_behind: bool) -> None:
+        """Hear that a request went out.
+
+        If there is more the next one follows at once, unless producers are at work, who have made
+        so many commits, and the shipper is not far behind them.
+        """
+        is_busy, self._commits = commits != self._commits, commits
+        self._has_sent = not has_more or (is_busy and not is_behind)
 
     def wait(self, pause_ns: int) -> None:
-        """Wait for the pause or a ring; after a request that was not full, a moment in any case."""
+        """Wait for the pause or a ring; after a request whose successor has time, a moment."""
         has_sent, self._has_sent = self._has_sent, False
         if pause_ns > 0:
             self._clock.wait(self._wake, pause_ns)

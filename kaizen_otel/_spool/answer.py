@@ -3,26 +3,99 @@
 ``concurrent.futures.Future`` makes a condition at once, and awaiting one of them writes to the
 loop's pipe for each: with 64 producers that was half of what a record cost.  Here a thread that
 waits brings a lock, and a batch of answers wakes each loop once.
+
+Threads that wait for one batch wake each other: sixty that are woken together only wait for the
+interpreter, and each of them twice.  Whoever answers wakes the first few, and each of these the
+next one before it goes on.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
+from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterable
+    from typing import TypeAlias
 
-    _Waiter = asyncio.Future[None] | Callable[[], object]
-    _Arrived = dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]]
+    _Waiter: TypeAlias = "asyncio.Future[None] | Callable[[], object] | _Sleeper"
 
 Value = TypeVar("Value")
 
 _WAKES_MAX: Final = 16
+# More than one, so that a thread that must wait for the interpreter does not hold up all others.
+_RELAYS: Final = 4
+# A thread that is stopped by a signal at the wrong moment may fail to wake the next one.
+_LOOK_S: Final = 1.0
 _logger: Final = logging.getLogger(__name__)
+
+
+class Arrived:
+    """Who is to be told of a batch of answers: tasks by their loops, and threads."""
+
+    __slots__ = ("loops", "sleepers")
+
+    def __init__(self) -> None:
+        self.loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[None]]] = {}
+        self.sleepers: deque[_Sleeper] = deque()
+
+    def wake(self) -> None:
+        """Wake the loops and the first threads."""
+        for _ in range(min(_RELAYS, len(self.sleepers))):
+            _wake_next(self.sleepers)
+        for loop, futures in self.loops.items():
+            try:
+                loop.call_soon_threadsafe(_set_results, loop, futures)
+            except RuntimeError:
+                continue  # the loop is closed, nobody waits there any more
+
+
+class _Sleeper:
+    """A thread that waits.  When it goes on, for whatever reason, it wakes the next of its batch.
+
+    Whoever wakes it says first who is next, then releases the lock, then looks whether the thread
+    has left; a thread that leaves says so first, and then looks whether it was woken.  So one of
+    the two wakes the next thread, or both do.
+    """
+
+    __slots__ = ("_batch", "_is_gone", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self._batch: deque[_Sleeper] | None = None
+        self._is_gone = False
+
+    def sleep(self, seconds: float) -> bool:
+        """Sleep until woken or for so long; whether it was woken.  Then it must not sleep again."""
+        is_woken = False
+        try:
+            is_woken = self._lock.acquire(timeout=seconds)
+        finally:
+            if is_woken:
+                self._pass_on()
+        return is_woken
+
+    def leave(self) -> None:
+        """Sleep no more, though it may have been woken meanwhile."""
+        self._is_gone = True
+        if self._lock.acquire(blocking=False):
+            self._pass_on()
+
+    def wake(self, batch: deque[_Sleeper]) -> bool:
+        """Wake it; False if it has left and somebody else is to be woken."""
+        self._batch = batch
+        self._lock.release()
+        return not self._is_gone
+
+    def _pass_on(self) -> None:
+        if self._batch:
+            _wake_next(self._batch)
 
 
 class Answer(Future[Value]):
@@ -94,17 +167,18 @@ class Answer(Future[Value]):
 
     def set_result(self, result: Value) -> None:
         """Answer."""
-        arrived: _Arrived = {}
+        arrived = Arrived()
         self.settle(result, None, arrived)
-        _wake(arrived)
+        arrived.wake()
 
     def set_exception(self, exception: BaseException | None) -> None:
         """Answer with an error."""
-        arrived: _Arrived = {}
+        arrived = Arrived()
         self.settle(None, exception, arrived)
-        _wake(arrived)
+        arrived.wake()
 
-    def settle(self, value: Value | None, error: BaseException | None, arrived: _Arrived) -> None:
+    def settle(self, value: Value | None, error: BaseException | None, arrived: Arrived) -> None:
+        """Answer; who waits is added to those who are to be woken."""
         assert not self._is_done, "it is answered once"
         self._value = value
         self._error = error
@@ -115,37 +189,46 @@ class Answer(Future[Value]):
     def _add(self, waiter: _Waiter) -> None:
         self._waiting.append(waiter)
         if self._is_done:
-            arrived: _Arrived = {}
+            arrived = Arrived()
             self._call_waiters(arrived)
-            _wake(arrived)
+            arrived.wake()
 
-    def _call_waiters(self, arrived: _Arrived) -> None:
+    def _call_waiters(self, arrived: Arrived) -> None:
         waiting = self._waiting
         while waiting:
             try:
                 waiter = waiting.pop(0)
             except IndexError:
                 return  # another thread has called the last one
-            if callable(waiter):
+            if isinstance(waiter, _Sleeper):
+                arrived.sleepers.append(waiter)
+            elif callable(waiter):
                 waiter()
             else:
-                arrived.setdefault(waiter.get_loop(), []).append(waiter)
+                arrived.loops.setdefault(waiter.get_loop(), []).append(waiter)
 
     def _wait(self, timeout: float | None) -> None:
-        lock = threading.Lock()
-        lock.acquire()
-        release = lock.release
-        self._waiting.append(release)
-        if self._is_done:
-            return
-        limit = -1 if timeout is None else min(max(timeout, 0), threading.TIMEOUT_MAX)
-        if lock.acquire(timeout=limit):
-            return
+        sleeper = _Sleeper()
+        waiting = self._waiting
+        waiting.append(sleeper)
+        left_s = math.inf if timeout is None else max(timeout, 0)
         try:
-            self._waiting.remove(release)
+            while not self._is_done and left_s >= 0:
+                if sleeper.sleep(min(left_s, _LOOK_S)):
+                    return
+                left_s = left_s - _LOOK_S if left_s > _LOOK_S else -1
+        except BaseException:
+            self._leave(sleeper)
+            raise
+        self._leave(sleeper)
+        if not self._is_done:
+            raise TimeoutError
+
+    def _leave(self, sleeper: _Sleeper) -> None:
+        try:
+            self._waiting.remove(sleeper)
         except ValueError:
-            return  # it is being answered
-        raise TimeoutError
+            sleeper.leave()  # it is being answered
 
 
 def answer_all(
@@ -155,10 +238,10 @@ def answer_all(
 
     A loop that was woken earlier would take the interpreter from whoever answers the others.
     """
-    arrived: _Arrived = {}
+    arrived = Arrived()
     for answer, value in answers:
         answer.settle(value if error is None else None, error, arrived)
-    _wake(arrived)
+    arrived.wake()
 
 
 def failed_answer(error: BaseException) -> Answer[int]:
@@ -168,12 +251,15 @@ def failed_answer(error: BaseException) -> Answer[int]:
     return answer
 
 
-def _wake(arrived: _Arrived) -> None:
-    for loop, futures in arrived.items():
+def _wake_next(batch: deque[_Sleeper]) -> None:
+    """Wake the next thread that is still there."""
+    while batch:
         try:
-            loop.call_soon_threadsafe(_set_results, loop, futures)
-        except RuntimeError:
-            continue  # the loop is closed, nobody waits there any more
+            sleeper = batch.popleft()
+        except IndexError:
+            return  # another thread has woken the last one
+        if sleeper.wake(batch):
+            return
 
 
 def _set_results(loop: asyncio.AbstractEventLoop, futures: list[asyncio.Future[None]]) -> None:

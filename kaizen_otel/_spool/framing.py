@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence, Sized
@@ -10,6 +10,14 @@ if TYPE_CHECKING:
     from kaizen_otel.errors import SpoolError
 
 FINISH_BYTES_MAX: Final = 1024
+
+
+class OnAnswer(Protocol):
+    """Hears what became of some records."""
+
+    def __call__(self, error: SpoolError | None, count: int, /) -> object:
+        """Hear that so many were stored, or why not."""
+        ...
 
 
 class Finish(Protocol):
@@ -50,3 +58,10 @@ class Framing(Protocol):
     def committed(self, own_count: int, error: SpoolError | None) -> None:
         """Hear what became of a commit, of which ``own_count`` items are the stream's own."""
         ...
+
+
+def as_they_are(items: Sequence[Sized], *, stream_id: str, first_sequence: int) -> Sequence[bytes]:
+    """Return the items themselves, which are bytes already."""
+    del stream_id, first_sequence
+    assert all(isinstance(item, bytes) for item in items), "what is no bytes needs finishing"
+    return cast("Sequence[bytes]", items)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 FORMAT_VERSION: Final = 1
 MAGIC: Final = b"kzspool\n"
@@ -173,6 +173,26 @@ def encode_entry(
     size = len(payload)
     crc = crc32c(payload, crc32c(_CHECKED.pack(size, MARKER, flags, resource_index, sequence)))
     return _ENTRY.pack(size, crc, MARKER, flags, resource_index, sequence) + payload
+
+
+def encode_records(
+    records: Iterable[tuple[bytes, int, int]], *, begins_commit: bool
+) -> list[bytes]:
+    """Encode records of (payload, number, index of the Resource); the first may begin a commit.
+
+    What ``encode_entry`` does, for a whole group commit.  Benchmark: ``benchmarks/audit.py``.
+    """
+    parts: list[bytes] = []
+    append, pack, pack_checked = parts.append, _ENTRY.pack, _CHECKED.pack
+    flags = _BEGINS_COMMIT if begins_commit else 0
+    for payload, sequence, index in records:
+        size = len(payload)
+        assert 0 < size <= PAYLOAD_BYTES_MAX, "the caller refuses what is empty or too large"
+        crc = crc32c(pack_checked(size, MARKER, flags, index, sequence) + payload)
+        append(pack(size, crc, MARKER, flags, index, sequence))
+        append(payload)
+        flags = 0
+    return parts
 
 
 def decode_entry(data: bytes, offset: int, *, base: int = 0) -> Entry | None:

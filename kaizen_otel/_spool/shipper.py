@@ -52,9 +52,9 @@ CONFIRM_NS: Final = 45 * _SECOND_NS
 class Shipper:
     """One daemon thread that delivers this process's stream and those of dead processes.
 
-    ``spool`` is None for a process that only empties what others left behind.  ``warn`` takes a
-    text for the operator, ``on_gap`` a gap to be recorded, ``on_step`` is called again and again
-    and returns after how many nanoseconds it wants to be called next.
+    ``spool`` is None for a process that only empties what others left behind.  ``warn`` tells the
+    operator, ``on_gap`` takes a gap to be recorded, ``on_step`` is called again and again and says
+    after how many nanoseconds it wants to be called next.
     """
 
     def __init__(
@@ -246,9 +246,12 @@ class Shipper:
                 message = message or "the answer has no length, a part of it may be missing"
                 self._outage.fail("wrong_protocol", message)
             case Delivered(rejected_count=0):
-                is_full = len(records) >= self._count_max
                 # Nobody adds to a dead process's stream.
-                self._alarm.note_sent(has_more=is_full or not stream.is_own)
+                if (spool := self._spool) is not None and stream.is_own:
+                    has_more = len(records) >= self._count_max
+                    self._alarm.note_sent(
+                        has_more=has_more, commits=spool.commits, is_behind=spool.is_behind
+                    )
                 self._advance(stream, records)
                 self._refusals.note_taken()
                 self._confirm_at_ns = self._clock.monotonic_ns() + CONFIRM_NS

@@ -11,20 +11,21 @@ from __future__ import annotations
 import itertools
 import queue
 import threading
+from collections import Counter
 from concurrent.futures import Future, wait
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kaizen_otel._spool.answer import Answer, answer_all
-from kaizen_otel._spool.framing import FINISH_BYTES_MAX
+from kaizen_otel._spool.framing import FINISH_BYTES_MAX, as_they_are
 from kaizen_otel._spool.segment import ENTRY_OVERHEAD
 from kaizen_otel._spool.writer import DISK_IS_FULL, Finished, SegmentWriter
 from kaizen_otel.errors import RecordTooLargeError, SpoolFailedError, SpoolFullError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence, Sized
+    from collections.abc import Callable, Sized
 
     from kaizen_otel._edges import Clock, Filesystem, Ids
-    from kaizen_otel._spool.framing import Finish, Framing
+    from kaizen_otel._spool.framing import Finish, Framing, OnAnswer
     from kaizen_otel._spool.stream import Stream
     from kaizen_otel.errors import SpoolError
 
@@ -37,6 +38,10 @@ _COMMIT_BYTES_MAX: Final = 4 * 1024 * 1024
 _RESERVE_BYTES: Final = 256 * 1024
 _RESERVE_FRACTION: Final = 16
 _WARN_PERCENT: Final = 80
+# The most that is added to a record and its Resource when they are stored.
+_ADDED_BYTES: Final = 2 * ENTRY_OVERHEAD + FINISH_BYTES_MAX
+# A twentieth of the bytes that the spool may hold, or so.
+_BACKLOG_MAX: Final = 50_000
 # What one of the stream's own items may take up.
 _OWN_BYTES: Final = 4 * 1024
 
@@ -44,8 +49,9 @@ _OWN_BYTES: Final = 4 * 1024
 class _Item(NamedTuple):
     data: Sized
     resource: bytes
-    future: Answer[int]
-    on_answer: Callable[[SpoolError | None], None] | None
+    answer: Answer[int]
+    on_answer: OnAnswer | None
+    size: int
 
 
 class Spool:
@@ -72,6 +78,8 @@ class Spool:
         warn: Callable[[str], None] | None = None,
     ) -> None:
         self.adopted_bytes = 0
+        self.commits = 0
+        """How often something was stored: whether producers are at work."""
         self._directory = directory
         self._resource = resource
         self._clock = clock
@@ -106,7 +114,7 @@ class Spool:
         *,
         resource: bytes = b"",
         is_reserved: bool = False,
-        on_answer: Callable[[SpoolError | None], None] | None = None,
+        on_answer: OnAnswer | None = None,
     ) -> Future[int]:
         """Hand one record over; the future gives its sequence number once it is durable.
 
@@ -114,26 +122,27 @@ class Spool:
         Never blocks on the disk and never raises.  The future raises ``RecordTooLargeError``,
         ``SpoolFullError`` or ``SpoolFailedError`` if the record was NOT stored.  With
         ``is_reserved`` the record may use the bytes that are kept free for gap records.
-        ``on_answer`` is called with the refusal, or None, just before the future is answered, so
-        that whoever waits for the future finds counts up to date.
+        ``on_answer`` is called with the refusal, or None, just before futures are answered, so
+        that whoever waits for one finds counts up to date; once for all records of a commit that
+        bring the same one, with their number.
         """
-        future: Answer[int] = Answer()
-        assert data, "an empty record says nothing"
-        size = _size_of(data, resource)
-        item = _Item(data, resource, future, on_answer)
+        answer: Answer[int] = Answer()
+        size = len(data) + len(resource) + _ADDED_BYTES
+        assert size > _ADDED_BYTES, "an empty record says nothing"
+        item = _Item(data, resource, answer, on_answer, size)
         error: SpoolError | None
         if size > RECORD_BYTES_MAX:
             error = RecordTooLargeError(size, RECORD_BYTES_MAX)
         else:
-            error = self._enqueue(item, size, is_reserved=is_reserved)
+            error = self._enqueue(item, is_reserved=is_reserved)
             if isinstance(error, SpoolFullError):
                 self.retire(self._clock.time_ns())
-                error = self._enqueue(item, size, is_reserved=is_reserved)
+                error = self._enqueue(item, is_reserved=is_reserved)
         if error is not None:
             if on_answer is not None:
-                on_answer(error)
-            future.set_exception(error)
-        return future
+                on_answer(error, 1)
+            answer.set_exception(error)
+        return answer
 
     def flush(self, timeout_ms: int) -> bool:
         """Wait until every record appended before is stored or refused; False if time was up."""
@@ -149,6 +158,13 @@ class Spool:
         """Bytes stored and waiting, with those of adopted streams."""
         stored = self._writer.bytes_written - self._bytes_retired
         return stored + self._bytes_queued + self.adopted_bytes
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much waits for delivery that producers must not slow the shipper down."""
+        stream = self.stream
+        count = 0 if stream is None else self._writer.sequence_next - stream.cursor.sequence_next
+        return count > _BACKLOG_MAX or self.is_under_pressure
 
     @property
     def stream(self) -> Stream | None:
@@ -207,11 +223,13 @@ class Spool:
             self.stream.abandon()
         self._close_segment()
 
-    def _enqueue(self, item: _Item, size: int, *, is_reserved: bool) -> SpoolError | None:
+    def _enqueue(self, item: _Item, *, is_reserved: bool) -> SpoolError | None:
         with self._lock:
-            error = self._refusal(size, is_reserved=is_reserved) or self._start()
+            error = self._refusal(item.size, is_reserved=is_reserved)
+            if error is None and self._thread is None:
+                error = self._start()
             if error is None:
-                self._bytes_queued += size
+                self._bytes_queued += item.size
                 self._queue.put(item)
         return error
 
@@ -234,13 +252,12 @@ class Spool:
 
     def _start(self) -> SpoolError | None:
         """Start the writer with the first record: who never audits has no thread."""
-        if self._thread is None:
-            thread = threading.Thread(target=self._run, name="kaizen-otel-spool", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError as error:
-                return SpoolFailedError(f"{error}, record NOT stored: the process is ending")
-            self._thread = thread
+        thread = threading.Thread(target=self._run, name="kaizen-otel-spool", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            return SpoolFailedError(f"{error}, record NOT stored: the process is ending")
+        self._thread = thread
         return None
 
     def _run(self) -> None:
@@ -291,7 +308,7 @@ class Spool:
         batch[:0] = [_own_item(data) for data in before]
         batch += [_own_item(data) for data in after]
         with self._lock:
-            self._bytes_queued += sum(_size_of(data, b"") for data in (*before, *after))
+            self._bytes_queued += sum(len(data) + _ADDED_BYTES for data in (*before, *after))
         return len(before) + len(after)
 
     def _close_segment(self) -> None:
@@ -308,17 +325,18 @@ class Spool:
         except Exception as unexpected:  # noqa: BLE001 - the only writer must outlive our mistakes
             error = SpoolFailedError(f"record NOT stored, a fault of kaizen-otel: {unexpected!r}")
         with self._lock:
-            self._bytes_queued -= sum(_size_of(item.data, item.resource) for item in batch)
+            self._bytes_queued -= sum([item.size for item in batch])
             if error is not None and self._writer.sequence_next > first:
                 _add_range(self._burned, first, self._writer.sequence_next - 1)
         if error is None:
             self._has_stored = True
+            self.commits += 1
         if self._framing is not None:
             self._framing.committed(own_count, error)
-        for item in batch:
-            if item.on_answer is not None:
-                item.on_answer(error)
-        answer_all(zip([item.future for item in batch], itertools.count(first)), error)
+        for on_answer, count in Counter([item.on_answer for item in batch]).items():
+            if on_answer is not None:
+                on_answer(error, count)
+        answer_all(zip([item.answer for item in batch], itertools.count(first)), error)
         if error is None and self._on_stored is not None:
             self._on_stored()
         self._warn_if_filling()
@@ -346,7 +364,7 @@ class Spool:
     def _finish_batch(self, batch: list[_Item], stream_id: str) -> list[Finished]:
         first = self._writer.sequence_next
         items = [item.data for item in batch]
-        finish = self._finish or _as_they_are
+        finish = self._finish or as_they_are
         payloads = finish(items, stream_id=stream_id, first_sequence=first)
         assert max(map(len, payloads)) <= RECORD_BYTES_MAX, "finish keeps to FINISH_BYTES_MAX"
         resources = [item.resource or self._resource for item in batch]
@@ -369,21 +387,10 @@ class Spool:
 
 
 def _own_item(data: Sized) -> _Item:
-    return _Item(data, b"", Answer(), None)
+    return _Item(data, b"", Answer(), None, len(data) + _ADDED_BYTES)
 
 
 _SILENCE: Final = _own_item(b"")
-
-
-def _as_they_are(items: Sequence[Sized], *, stream_id: str, first_sequence: int) -> Sequence[bytes]:
-    del stream_id, first_sequence
-    assert all(isinstance(item, bytes) for item in items), "what is no bytes needs finishing"
-    return cast("Sequence[bytes]", items)
-
-
-def _size_of(data: Sized, resource: bytes) -> int:
-    """Return the most bytes that one record can take up."""
-    return len(data) + len(resource) + 2 * ENTRY_OVERHEAD + FINISH_BYTES_MAX
 
 
 def _add_range(ranges: list[tuple[int, int]], first: int, last: int) -> None:

@@ -64,18 +64,21 @@ class Waitable(Coroutine[object, None, Value], Generic[Value]):
             self._coroutine.close()
 
 
-async def wait_for(future: Future[Value]) -> Value:
-    """Await a future of another thread; without an asyncio loop (trio) it blocks instead."""
+def until_done(future: Future[Value]) -> Generator[object, None, None]:
+    """Suspend a task of an asyncio loop until the future is answered; elsewhere do nothing.
+
+    No coroutine, for it is done for every record that is awaited.
+    """
+    if future.done():
+        return
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        return future.result()
+        return
     if isinstance(future, Answer):
-        await future.arrival(loop)
+        yield from future.arrival(loop).__await__()
     else:
-        await asyncio.wrap_future(future)
-    value: Value = future.result()
-    return value
+        yield from asyncio.wait([asyncio.wrap_future(future)]).__await__()
 
 
 class Query(Waitable[Value]):

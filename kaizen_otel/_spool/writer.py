@@ -19,6 +19,7 @@ from kaizen_otel._spool.segment import (
     Header,
     encode_entry,
     encode_header,
+    encode_records,
 )
 from kaizen_otel._spool.stream import Stream
 
@@ -205,9 +206,8 @@ def _encode_block(
     The first entry promises that all before it is durable, unless nothing is ever synced.
     """
     parts: list[bytes] = []
-    for payload, resource, sequence in records:
-        index = resources.get(resource)
-        if index is None:
+    for _, resource, _ in records:
+        if resource not in resources:
             index = resources[resource] = len(resources)
             parts.append(
                 encode_entry(
@@ -218,12 +218,5 @@ def _encode_block(
                     is_resource=True,
                 )
             )
-        parts.append(
-            encode_entry(
-                payload,
-                sequence=sequence,
-                resource_index=index,
-                begins_commit=is_durable and not parts,
-            )
-        )
-    return b"".join(parts)
+    items = [(payload, sequence, resources[resource]) for payload, resource, sequence in records]
+    return b"".join(parts + encode_records(items, begins_commit=is_durable and not parts))

@@ -65,9 +65,9 @@ class Gaps:
         """Whether anything is to be said."""
         return bool(self._missing)
 
-    def refused(self, reason: str, *, now_ns: int) -> None:
-        """Count one record that was not stored."""
-        self.add(Missing(reason=reason, stream_id="", since_ns=now_ns, count=1))
+    def refused(self, reason: str, *, now_ns: int, count: int = 1) -> None:
+        """Count records that were not stored."""
+        self.add(Missing(reason=reason, stream_id="", since_ns=now_ns, count=count))
 
     def burned(self, stream_id: str, ranges: list[tuple[int, int]], *, now_ns: int) -> None:
         """Name sequence numbers that no stored record has; their records are counted as refused."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sized
 
+    from kaizen_otel._spool.framing import OnAnswer
     from kaizen_otel._spool.reader import Record
     from kaizen_otel._spool.stream import Stream
 
@@ -79,7 +80,7 @@ class AcknowledgesFirst(Spool):
         *,
         resource: bytes = b"",
         is_reserved: bool = False,
-        on_answer: Callable[[SpoolError | None], None] | None = None,
+        on_answer: OnAnswer | None = None,
     ) -> Future[int]:
         super().append(data, resource=resource, is_reserved=is_reserved, on_answer=on_answer)
         early: Future[int] = Future()

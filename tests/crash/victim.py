@@ -25,7 +25,9 @@ from kaizen_otel.config import Config
 from kaizen_otel.errors import SpoolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sized
+    from collections.abc import Sized
+
+    from kaizen_otel._spool.framing import OnAnswer
 
 _RESOURCE = encode_resource({"service.name": "victim"})
 _FILE_BYTES_MAX = 60_000
@@ -40,7 +42,7 @@ class AcknowledgesFirst(Spool):
         *,
         resource: bytes = b"",
         is_reserved: bool = False,
-        on_answer: Callable[[SpoolError | None], None] | None = None,
+        on_answer: OnAnswer | None = None,
     ) -> Future[int]:
         super().append(data, resource=resource, is_reserved=is_reserved, on_answer=on_answer)
         early: Future[int] = Future()

@@ -35,7 +35,7 @@ class ListeningClock:
 def test_after_a_request_that_was_not_full_it_gathers_a_moment_whoever_rings() -> None:
     clock = ListeningClock()
     alarm = Alarm(clock)
-    alarm.note_sent(has_more=False)
+    alarm.note_sent(has_more=False, commits=0, is_behind=False)
     alarm.ring()
     alarm.wait(0)
     assert clock.waits == [(False, GATHER_NS)]
@@ -46,7 +46,7 @@ def test_after_a_request_that_was_not_full_it_gathers_a_moment_whoever_rings() -
 def test_nothing_is_gathered_while_more_is_there_already() -> None:
     clock = ListeningClock()
     alarm = Alarm(clock)
-    alarm.note_sent(has_more=True)
+    alarm.note_sent(has_more=True, commits=0, is_behind=False)
     alarm.wait(0)
     assert not clock.waits
 
@@ -59,7 +59,7 @@ def test_nothing_is_gathered_while_somebody_waits(hurry: Callable[[Alarm], None]
     alarm = Alarm(clock)
     hurry(alarm)
     alarm.clear()
-    alarm.note_sent(has_more=False)
+    alarm.note_sent(has_more=False, commits=0, is_behind=False)
     alarm.wait(0)
     assert clock.waits == [(True, GATHER_NS)]
 
@@ -70,7 +70,7 @@ def test_it_gathers_again_when_nobody_waits_any_more_except_for_good() -> None:
     for is_for_good in (False, True):
         alarm.hurry(is_for_good=is_for_good)
         alarm.relax()
-        alarm.note_sent(has_more=False)
+        alarm.note_sent(has_more=False, commits=0, is_behind=False)
         alarm.wait(0)
     assert clock.waits == [(False, GATHER_NS), (True, GATHER_NS)]
 
@@ -84,3 +84,22 @@ def test_a_pause_ends_with_a_ring_and_a_ring_before_it_is_not_lost() -> None:
     alarm.clear()
     alarm.wait(SECOND_NS)
     assert clock.waits == [(True, SECOND_NS), (False, SECOND_NS)]
+
+
+def test_a_full_request_gives_way_to_producers_who_are_at_work() -> None:
+    """Each request takes the interpreter from them; what they make can go out a moment later."""
+    clock = ListeningClock()
+    alarm = Alarm(clock)
+    for commits in (1, 2, 2):
+        alarm.note_sent(has_more=True, commits=commits, is_behind=False)
+        alarm.wait(0)
+    assert len(clock.waits) == 2, "and to nobody once they have stopped"
+
+
+def test_a_shipper_that_is_far_behind_gives_way_to_nobody() -> None:
+    clock = ListeningClock()
+    alarm = Alarm(clock)
+    for commits in (1, 2):
+        alarm.note_sent(has_more=True, commits=commits, is_behind=True)
+        alarm.wait(0)
+    assert not clock.waits

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
-from kaizen_otel._spool.answer import Answer, answer_all, failed_answer
-from kaizen_otel._spool.waiting import wait_for
+from kaizen_otel._spool.answer import Answer, Arrived, answer_all, failed_answer
+from kaizen_otel._spool.waiting import until_done
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
 _RACES = 300
+
+
+class Awaitable:
+    """An answer as a receipt awaits it."""
+
+    def __init__(self, answer: Future[int]) -> None:
+        self._answer = answer
+
+    def __await__(self) -> Generator[object, None, int]:
+        yield from until_done(self._answer)
+        return self._answer.result()
+
+
+async def wait_for(answer: Future[int]) -> int:
+    return await Awaitable(answer)
 
 
 class CountingLoop(asyncio.SelectorEventLoop):
@@ -167,6 +184,18 @@ def test_a_loop_turns_while_a_large_batch_is_woken() -> None:
     assert order.index("other") <= 32
 
 
+def test_a_future_of_another_kind_is_awaited_too() -> None:
+    async def scenario() -> list[int]:
+        futures: list[Future[int]] = [Future() for _ in range(2)]
+        waiting = [asyncio.ensure_future(wait_for(future)) for future in futures]
+        await asyncio.sleep(0)
+        for number, future in enumerate(futures):
+            threading.Thread(target=future.set_result, args=(number,)).start()
+        return await asyncio.gather(*waiting)
+
+    assert asyncio.run(scenario()) == [0, 1]
+
+
 def test_a_batch_fails_as_a_whole() -> None:
     answers: list[Answer[int]] = [Answer(), Answer()]
     answer_all(zip(answers, (1, 2), strict=True), OSError("no disk"))
@@ -190,3 +219,88 @@ def test_a_task_that_gave_up_and_a_loop_that_is_closed_are_passed_over() -> None
     asyncio.run(give_up())
     answer_all([(second, 2)])
     assert (first.result(), second.result()) == (1, 2)
+
+
+class TestThreadsOfOneBatch:
+    """They wake each other, so that none may be left asleep, however another one leaves."""
+
+    @staticmethod
+    def _sleeping(
+        answers: list[Answer[int]], timeouts: dict[int, float]
+    ) -> tuple[list[threading.Thread], dict[int, object]]:
+        found: dict[int, object] = {}
+
+        def wait(number: int) -> None:
+            try:
+                found[number] = answers[number].result(timeouts.get(number))
+            except TimeoutError:
+                found[number] = "too late"
+
+        threads = [threading.Thread(target=wait, args=(n,)) for n in range(len(answers))]
+        for thread in threads:
+            thread.start()
+        return threads, found
+
+    def test_all_of_a_large_batch_are_woken(self) -> None:
+        answers: list[Answer[int]] = [Answer() for _ in range(64)]
+        threads, found = self._sleeping(answers, {})
+        while not all(answer._waiting for answer in answers):
+            threading.Event().wait(0.001)
+        answer_all(zip(answers, range(64), strict=True))
+        for thread in threads:
+            thread.join(0.9)  # well before anyone looks by itself
+        assert found == {number: number for number in range(64)}
+
+    @pytest.mark.parametrize("gives_up", [range(4), range(0, 64, 3), range(60)])
+    def test_those_who_give_up_at_that_moment_hold_nobody_up(self, gives_up: range) -> None:
+        """Their time is over just before, while, or just after they would be woken."""
+        for turn in range(5):
+            answers: list[Answer[int]] = [Answer() for _ in range(64)]
+            timeouts = {number: 0.002 + number * 1e-4 for number in gives_up}
+            threads, found = self._sleeping(answers, timeouts)
+            threading.Event().wait(0.001 + turn * 0.001)
+            answer_all(zip(answers, range(64), strict=True))
+            for thread in threads:
+                thread.join(5)
+            assert all(found[number] in {number, "too late"} for number in range(64))
+            assert all(found[number] == number for number in range(64) if number not in gives_up)
+
+    def test_a_batch_in_which_nobody_is_woken_is_noticed(self) -> None:
+        """As if a signal had stopped a thread between being woken and waking the next one."""
+        answers: list[Answer[int]] = [Answer() for _ in range(8)]
+        threads, found = self._sleeping(answers, {})
+        for number, answer in enumerate(answers):
+            answer.settle(number, None, Arrived())
+        for thread in threads:
+            thread.join(10)
+        assert found == {number: number for number in range(8)}
+
+    def test_an_exception_that_ends_one_wait_leaves_the_others_theirs(self) -> None:
+        """A signal reaches the main thread while it waits for a record of the batch."""
+        mine: Answer[int] = Answer()
+        answers = [mine, *(Answer[int]() for _ in range(8))]
+        threads, found = self._sleeping(answers, {})
+
+        def stop(signum: int, frame: object) -> None:
+            del signum, frame
+            raise KeyboardInterrupt
+
+        def interrupt_and_answer() -> None:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            answer_all(zip(answers, range(9), strict=True))
+
+        def wait_on() -> None:
+            while True:
+                mine.result(10)
+
+        before = signal.signal(signal.SIGUSR1, stop)
+        other = threading.Timer(0.05, interrupt_and_answer)
+        try:
+            other.start()
+            with pytest.raises(KeyboardInterrupt):
+                wait_on()
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+        for thread in (other, *threads):
+            thread.join(10)
+        assert found == {number: number for number in range(9)}
