@@ -72,6 +72,36 @@ def test_what_the_store_rejects_is_in_the_dead_letter_file_and_counted(
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_full_queue_refuses_at_once_and_keeps_what_it_took(
+    gateway_binary: Path, tmp_path: Path
+) -> None:
+    """A sender that waits for room would use up its time and drop (rule R40)."""
+    small = tmp_path / "small.yaml"
+    small.write_text(
+        "exporters:\n"
+        "  elasticsearch:\n"
+        "    sending_queue: {queue_size: 40, batch: {min_size: 5, max_size: 10}}\n"
+    )
+    with Store() as store:
+        store.available = False
+        process = gateway(gateway_binary, tmp_path, store)
+        process.configs = (*process.configs, small)
+        with process:
+            sender = Sender(process.http_port)
+            accepted: list[str] = []
+            for number in range(100):
+                texts = [f"{number}-{position}" for position in range(5)]
+                status = sender.status("logs", logs(*texts))
+                if status != 200:
+                    break
+                accepted += texts
+            assert status == 503, "0 is a sender that waited in vain"
+            assert 0 < len(accepted) < 500
+            store.available = True
+            assert wait_until(lambda: len(store.documents) == len(accepted)), process.log_tail()
+        assert store.texts() == sorted(accepted)
+
+
 SECRETS = {
     "an API key": "sk-proj-abcdefghijklmnopqrst",
     "a token of GitHub": "ghp_" + "a1B2" * 9,
