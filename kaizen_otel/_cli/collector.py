@@ -24,7 +24,7 @@ _config = click.option(
     "--config",
     "configs",
     multiple=True,
-    help="dev, gateway or the path of a file; give it again for an overlay.",
+    help="Name of a config or overlay (gateway, tls), or the path of a file; again for overlays.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
