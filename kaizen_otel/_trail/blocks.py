@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES: Final = 512 * 1024
 
-_TIME_NAME: Final = b"imeUnixNano"  # ends timeUnixNano and observedTimeUnixNano
-_TIME_BEGIN: Final = b'imeUnixNano":"'
+_TIME_NAME: Final = b'"timeUnixNano"'
+_TIME_BEGIN: Final = b'"timeUnixNano":"'
 _DIGITS: Final = 19  # nanoseconds from the year 2001 to 2286
 _LINE_NAME: Final = b'"resourceLogs"'
 _LINE_BEGIN: Final = b'{"resourceLogs":['
@@ -33,7 +33,7 @@ _HIDING: Final = re.compile(rb"\\u00(?!26|3[cCeE])[2-7]")
 class Block(NamedTuple):
     """``lines`` whole lines of a file, the first one is ``line``; bytes ``start`` to ``end``.
 
-    If ``is_plain``, every record in it has its times between ``first_ns`` and ``last_ns``.
+    If ``is_plain``, every record in it has its time between ``first_ns`` and ``last_ns``.
     """
 
     start: int
