@@ -90,6 +90,12 @@ def test_one_agent_run_is_in_jaeger_prometheus_the_store_and_the_trail(
     (answer,) = query_prometheus(quantile, url=urls["prometheus"])
     assert float(answer["value"][1]) > 0
 
+    # The ledger is there too: what was sent last at the end says that all of it was taken.
+    delivered = (
+        f'sum(otel_sdk_exporter_span_exported_total{{instance="{instance}", error_type=""}}) == 12'
+    )
+    assert wait_until(lambda: query_prometheus(delivered, url=urls["prometheus"]), DEADLINE_S)
+
     for trace in traces:
         trace_id = trace["traceID"]
         ask = functools.partial(search_logs, trace_id, url=urls["elasticsearch"])
