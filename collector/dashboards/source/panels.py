@@ -1,0 +1,154 @@
+"""A panel, a dashboard, and the queries that they are made of.
+
+Queries are made by functions, so that a name, a filter or a form is written once.  Everything that
+counts is asked by ``rate`` or ``increase`` over counters whose first sample is zero, so that a
+process that lives for seconds is counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from kaizen_otel._prometheus_text import prometheus_name
+from kaizen_otel.semconv import INSTRUMENTS
+
+if TYPE_CHECKING:
+    from kaizen_otel.semconv import Instrument
+
+Kind = Literal["stat", "timeseries", "bargauge", "table", "heatmap"]
+
+SERVICE = 'job=~"$service"'
+AGENT = 'gen_ai_agent_name=~"$agent"'
+BY_TIME = "$__rate_interval"
+OVER_RANGE = "$__range"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """PromQL, what its series are called, and whether only the last value counts."""
+
+    expression: str
+    legend: str = ""
+    is_instant: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """One panel: ``unit`` is Grafana's name of it; ``width`` of 24 columns."""
+
+    title: str
+    description: str
+    kind: Kind
+    unit: str
+    queries: tuple[Query, ...]
+    width: int = 8
+    height: int = 8
+    #: From this value on it is red; None: no colours.
+    bad_from: float | None = None
+    #: Below this value it is red.
+    bad_below: float | None = None
+    links: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """A choice at the top: the values of a label."""
+
+    name: str
+    label: str
+    query: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dashboard:
+    """Rows of panels; ``uid`` and file name never change, links lead to them."""
+
+    uid: str
+    title: str
+    description: str
+    rows: tuple[tuple[str, tuple[Panel, ...]], ...]
+    variables: tuple[Variable, ...] = field(default=())
+
+
+def name_of(instrument: Instrument | str) -> str:
+    """Return an instrument's name in Prometheus."""
+    if isinstance(instrument, str):
+        return prometheus_name(INSTRUMENTS[instrument])
+    return prometheus_name(instrument)
+
+
+def selector(*filters: str) -> str:
+    """Return filters in braces."""
+    return "{" + ", ".join(filters) + "}" if filters else ""
+
+
+def total(name: str, *filters: str, by: str = "", window: str = BY_TIME, what: str = "rate") -> str:
+    """Return how much a counter rises, summed up, per value of the labels in ``by``."""
+    grouped = f" by ({by})" if by else ""
+    return f"sum{grouped} ({what}({name}{selector(*filters)}[{window}]))"
+
+
+def risen(name: str, *filters: str, by: str = "") -> str:
+    """Return how much a counter rose in the time that is shown."""
+    return total(name, *filters, by=by, window=OVER_RANGE, what="increase")
+
+
+def quantile(share: float, name: str, *filters: str, by: str = "", window: str = BY_TIME) -> str:
+    """Return a quantile of a histogram; ``name`` is without ``_bucket``."""
+    labels = f"le, {by}" if by else "le"
+    inner = total(f"{name}_bucket", *filters, by=labels, window=window)
+    return f"histogram_quantile({share}, {inner})"
+
+
+def mean(name: str, *filters: str, by: str = "", window: str = BY_TIME) -> str:
+    """Return the mean of a histogram's values."""
+    above = total(f"{name}_sum", *filters, by=by, window=window)
+    return f"{above} / {total(f'{name}_count', *filters, by=by, window=window)}"
+
+
+def share(part: str, whole: str) -> str:
+    """Return a part of a whole; a whole of nothing gives no value, and not an infinite one."""
+    return f"{part} / ({whole} > 0)"
+
+
+def stat(
+    title: str, description: str, expression: str, unit: str = "short", **more: object
+) -> Panel:
+    """One number."""
+    values: dict[str, object] = {"width": 4, "height": 5, **more}
+    queries = (Query(expression=expression, is_instant=True),)
+    return Panel(
+        title=title, description=description, kind="stat", unit=unit, queries=queries, **values
+    )  # type: ignore[arg-type]
+
+
+def lines(
+    title: str,
+    description: str,
+    *queries: tuple[str, str],
+    unit: str = "short",
+    **more: object,
+) -> Panel:
+    """Lines over time: pairs of an expression and what its series are called."""
+    made = tuple(Query(expression=text, legend=legend) for text, legend in queries)
+    return Panel(
+        title=title, description=description, kind="timeseries", unit=unit, queries=made, **more
+    )  # type: ignore[arg-type]
+
+
+def bars(
+    title: str, description: str, expression: str, legend: str, unit: str = "short", **more: object
+) -> Panel:
+    """A bar for each value of a label."""
+    queries = (Query(expression=expression, legend=legend, is_instant=True),)
+    return Panel(
+        title=title, description=description, kind="bargauge", unit=unit, queries=queries, **more
+    )  # type: ignore[arg-type]
+
+
+def latency(title: str, description: str, name: str, *filters: str, **more: object) -> Panel:
+    """Median, 95th and 99th percentile of a duration."""
+    wanted = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
+    queries = [(quantile(share_, name, *filters), legend) for share_, legend in wanted]
+    return lines(title, description, *queries, unit="s", **more)
