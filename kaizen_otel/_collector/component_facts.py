@@ -7,6 +7,7 @@ own types; a test says when it is out of date.
 from __future__ import annotations
 
 import json
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -14,6 +15,7 @@ from kaizen_otel._collector.config_model import KINDS
 from kaizen_otel._collector.rules import ComponentFacts
 
 
+@cache
 def load_facts() -> ComponentFacts:
     """The facts that travel with the package."""
     file = resources.files("kaizen_otel._collector").joinpath("component_facts.json")

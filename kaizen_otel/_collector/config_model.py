@@ -269,11 +269,11 @@ def _receiver_servers(receiver: Component) -> Iterator[Server]:
         return
     protocols = receiver.get("protocols")
     if protocols is None:
-        if receiver.get("endpoint") is not None:
+        if receiver.get("endpoint") is not None and not _is_socket_file(receiver.node):
             yield _server(receiver, (), receiver.node)
         return
     for name, node in protocols.entries.items():
-        if name in _UDP:
+        if name in _UDP or _is_socket_file(node):
             continue
         path = ("protocols", name)
         if node.get("endpoint") is not None:
@@ -288,6 +288,13 @@ def _receiver_servers(receiver: Component) -> Iterator[Server]:
                 tls=node.get("tls"),
                 auth=node.get("auth"),
             )
+
+
+def _is_socket_file(node: Node) -> bool:
+    endpoint, transport = node.get("endpoint"), node.get("transport")
+    return (endpoint is not None and endpoint.text.parts.startswith(("unix:", "/"))) or (
+        transport is not None and transport.raw.startswith(("unix", "npipe"))
+    )
 
 
 def _server(component: Component, below: Path, node: Node) -> Server:

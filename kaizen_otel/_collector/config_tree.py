@@ -24,6 +24,7 @@ _DOLLAR: Final = "\1"
 _DURATION: Final = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
 _SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _ROUNDS_MAX: Final = 8
+_DURATION_LENGTH_MAX: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +120,8 @@ class Text:
         """A duration as Go writes it (``1m30s``, ``0``), or None if it is none."""
         if self.parts in {"0", "+0", "-0"}:
             return 0.0
+        if len(self.parts) > _DURATION_LENGTH_MAX:
+            return None
         sign, body = (-1, self.parts[1:]) if self.parts.startswith("-") else (1, self.parts)
         found = _DURATION.findall(body)
         if not found or "".join(number + unit for number, unit in found) != body:

@@ -87,11 +87,16 @@ def lint(source: Source, facts: ComponentFacts, *, ignored: Collection[str] = ()
     findings: list[Finding] = []
     allowed: list[Finding] = []
     spent: set[tuple[Allowance, str]] = set()
+    allowances = _by_line(source.allowances)
     for rule in RULES:
         for hit in rule.check(config, facts):
             places = places_along(source.root, hit.path)
             finding = _finding(rule, hit, places[-1] if places else source.root.place)
-            covering = _covering(source.allowances, rule.id, places[_SECTIONS_DEPTH:])
+            covering = [
+                each
+                for place in places[_SECTIONS_DEPTH:]
+                for each in allowances.get((place.file, place.line, rule.id), ())
+            ]
             spent |= {(each, rule.id) for each in covering}
             (allowed if covering else findings).append(finding)
     findings += _comment_findings(source, spent, ignored)
@@ -120,15 +125,12 @@ def _finding(rule: Rule, hit: Hit, place: Place) -> Finding:
     )
 
 
-def _covering(
-    allowances: Collection[Allowance], rule: str, places: Collection[Place]
-) -> list[Allowance]:
-    lines = {(place.file, place.line) for place in places}
-    return [
-        each
-        for each in allowances
-        if rule in each.rules and (each.place.file, each.covers_line) in lines
-    ]
+def _by_line(allowances: Collection[Allowance]) -> dict[tuple[str, int, str], list[Allowance]]:
+    found: dict[tuple[str, int, str], list[Allowance]] = {}
+    for each in allowances:
+        for rule in each.rules:
+            found.setdefault((each.place.file, each.covers_line, rule), []).append(each)
+    return found
 
 
 def _comment_findings(

@@ -17,7 +17,7 @@ from kaizen_otel.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_HEADER: Final = re.compile(r"^#\s*kaizen-overlay:(.*)$", re.MULTILINE)
+_HEADER: Final = re.compile(r"^#[ \t]*kaizen-overlay:(.*)$", re.MULTILINE)
 _KEYS: Final = ("for", "requires", "excludes", "environment")
 
 

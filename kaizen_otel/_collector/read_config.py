@@ -7,6 +7,8 @@ keeps the bounds in our hands: bytes, depth, and values after aliases are expand
 from __future__ import annotations
 
 import re
+import sys
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Any, Final
 
 import yaml
@@ -21,14 +23,15 @@ if TYPE_CHECKING:
 
 BYTES_MAX: Final = 1024 * 1024
 DEPTH_MAX: Final = 64
-NODES_MAX: Final = 200_000
+NODES_MAX: Final = 20_000
+EVENTS_MAX: Final = 3 * NODES_MAX
 
 SECTIONS: Final = frozenset(
     {"receivers", "processors", "exporters", "connectors", "extensions", "service"}
 )
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ALLOW: Final = re.compile(r"#\s*kaizen-lint\s*:\s*(.*)$")
-_ALLOWED: Final = re.compile(r"allow\s+(R\d\d(?:\s*,\s*R\d\d)*)(?:\s+because\s+(\S.*?))?\s*")
+_ALLOWED: Final = re.compile(r"allow\s+(R\d\d(?:\s*,\s*R\d\d)*)(?:\s+because\s+(\S.*))?")
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 
 
@@ -115,7 +118,9 @@ def _text(path: Path) -> str:
 
 def _bounded(events: Iterator[Any], name: str) -> Iterator[Any]:
     depth = 0
-    for event in events:
+    for count, event in enumerate(events):
+        if count > EVENTS_MAX:
+            raise ConfigError(f"{name}: more than {NODES_MAX} values, no config of a Collector has")
         if _is(event, "MappingStart", "SequenceStart"):
             depth += 1
             if depth > DEPTH_MAX:
@@ -244,18 +249,19 @@ def _allowances(text: str, name: str) -> list[Allowance]:
     if "kaizen-lint" not in text:
         return []
     lines = text.splitlines()
-    in_scalars = _scalar_spans(text)
+    covered = _covered_lines(lines)
+    scalars = _scalar_spans(text)
     found: list[Allowance] = []
     for number, line in enumerate(lines, 1):
         match = _ALLOW.search(line)
-        if match is None or _inside(in_scalars, number, match.start()):
+        if match is None or _inside(scalars, number, match.start()):
             continue
-        allowed = _ALLOWED.fullmatch(match[1])
+        allowed = _ALLOWED.fullmatch(match[1].strip())
         rules = tuple(re.findall(r"R\d\d", allowed[1])) if allowed and allowed[2] else ()
         found.append(
             Allowance(
                 place=Place(file=name, line=number, column=match.start() + 1),
-                covers_line=_covered(lines, number, alone=not line[: match.start()].strip()),
+                covers_line=covered[number - 1],
                 rules=rules,
                 reason=(allowed[2] if allowed else None) or "",
             )
@@ -263,20 +269,23 @@ def _allowances(text: str, name: str) -> list[Allowance]:
     return found
 
 
-def _covered(lines: Sequence[str], number: int, *, alone: bool) -> int:
-    if not alone:
-        return number
-    for later in range(number, len(lines)):
-        content = lines[later].strip()
+def _covered_lines(lines: Sequence[str]) -> list[int]:
+    """For each line itself, or for a comment that has its line alone the next one with a value."""
+    covered: list[int] = []
+    below = len(lines)
+    for number in range(len(lines), 0, -1):
+        content = lines[number - 1].strip()
         if content and not content.startswith("#"):
-            return later + 1
-    return number
+            below = number
+        covered.append(below)
+    return covered[::-1]
 
 
 _Span = tuple[tuple[int, int], tuple[int, int]]
 
 
 def _scalar_spans(text: str) -> list[_Span]:
+    """Where scalars begin and end, in order."""
     events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
     return [
         (
@@ -289,4 +298,5 @@ def _scalar_spans(text: str) -> list[_Span]:
 
 
 def _inside(spans: list[_Span], line: int, column: int) -> bool:
-    return any(start <= (line, column) < end for start, end in spans)
+    before = bisect_right(spans, ((line, column), (sys.maxsize, 0)))
+    return before > 0 and (line, column) < spans[before - 1][1]

@@ -76,7 +76,7 @@ def dump(root: Node) -> str:
     """A tree as YAML that the Collector reads as it reads the files that the tree came from."""
     # Wide lines: a folded scalar would be another text once ${...} is in it.
     return yaml.dump(
-        _plain(root), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000
+        _plain(root), Dumper=_Dumper, sort_keys=False, allow_unicode=False, width=10_000
     )
 
 

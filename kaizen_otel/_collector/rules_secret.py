@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _SECRET_KEY: Final = re.compile(
     r"(?:.*_)?(?:password|passwd|passphrase|secret|token|tokens|api_?key|hmac_key|access_key"
-    r"|secret_access_key|private_key|key_pem|credentials|inline)",
+    r"|secret_access_key|private_key|key_pem|inline)",
     re.IGNORECASE,
 )
 _SECRET_HEADER: Final = re.compile(
@@ -26,7 +26,7 @@ _SECRET_HEADER: Final = re.compile(
 )
 # Keys of that name which hold no secret.
 _NO_SECRET: Final = frozenset({"metadata_keys", "blocked_key_patterns", "routing_key"})
-_USER_INFO: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/@:\s]*:([^/@\s]+)@", re.IGNORECASE)
+_USER_INFO: Final = re.compile(r"[a-z0-9+.-]://[^/@:\s]*:([^/@\s]+)@", re.IGNORECASE)
 
 
 def _plain_text(config: Config, _: ComponentFacts) -> Iterator[Hit]:
@@ -143,7 +143,9 @@ def _name(path: tuple[str, ...]) -> str:
 
 def _is_clear(node: Node) -> bool:
     """Whether a scalar is a secret that stands in the file: nothing of it comes from elsewhere."""
-    return bool(node.raw) and bool(node.text.parts) and node.text.known is not None
+    text = node.text.known
+    # `include_token: true` and `max_tokens: 512` say nothing secret.
+    return bool(text) and node.text.boolean is None and (node.quoted or node.text.number is None)
 
 
 def _printed_content(config: Config, _: ComponentFacts) -> Iterator[Hit]:

@@ -86,14 +86,16 @@ def _same_folder(config: Config, _: ComponentFacts) -> Iterator[Hit]:
 
 
 def _same_port(config: Config, _: ComponentFacts) -> Iterator[Hit]:
-    seen: dict[str, list[Server]] = {}
+    ports: dict[str, dict[str, Server]] = {}
     for server in config.servers:
         if server.port in {None, "0", ""}:
             continue
-        others = seen.setdefault(str(server.port), [])
-        first = next((other for other in others if _overlap(other.host, server.host)), None)
+        taken = ports.setdefault(str(server.port), {})
+        where = _interface(server)
+        everyone = next(iter(taken.values()), None) if where == _ALL else taken.get(_ALL)
+        first = taken.get(where, everyone)
         if first is None:
-            others.append(server)
+            taken[where] = server
         else:
             yield Hit(
                 path=server.path,
@@ -101,13 +103,16 @@ def _same_port(config: Config, _: ComponentFacts) -> Iterator[Hit]:
             )
 
 
-def _overlap(one: str | None, other: str | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    everywhere = {"", "0.0.0.0", "::", "*"}  # noqa: S104
-    if one in everywhere or other in everywhere:
-        return True
-    return one == other or (is_loopback(one) and is_loopback(other))
+_ALL: Final = "*"
+
+
+def _interface(server: Server) -> str:
+    """What a listener takes: one interface, or all."""
+    if server.everywhere:
+        return _ALL
+    if server.host is None:  # two of these are most likely the same address
+        return "?"
+    return "localhost" if is_loopback(server.host) else server.host
 
 
 def _unknown_type(config: Config, facts: ComponentFacts) -> Iterator[Hit]:
