@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kaizen_otel.audit.anchors import Anchor
     from kaizen_otel.audit.verify import Verifier
 
-_CHUNK_BYTES: Final = 1024 * 1024
+_CHUNK_BYTES: Final = 256 * 1024  # stays in the cache while it is cut
 _FILTERED_MAX: Final = 8
 _BACKSLASH: Final = b"\\"
 
