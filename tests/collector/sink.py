@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from kaizen_otel._collector.resources import config_path
-from kaizen_otel._collector.run import CollectorProcess, free_ports
 from tests.collector.otlp_json import bodies_in
+from tests.collector.processes import collector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,13 +19,8 @@ class Sink:
     """The dev config on ports that stay the same, so that it can be away and come back."""
 
     def __init__(self, binary: Path, folder: Path) -> None:
-        self.data = folder / "data"
-        self.process = CollectorProcess(
-            config_path("dev"),
-            binary=binary,
-            environment={**free_ports(), "KAIZEN_OTEL_DATA_DIR": str(self.data)},
-            log_path=folder / "sink.log",
-        )
+        self.data = folder / "sink" / "data"
+        self.process = collector(binary, folder / "sink", ["dev"])
 
     def bodies(self) -> list[str]:
         """The body texts of all log records."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kaizen_otel._collector.resources import config_path
-from kaizen_otel._collector.run import CollectorProcess, free_ports
 from kaizen_otel.testing.capture import OtlpCapture
 from tests.collector.otlp_json import Sender, bodies_in, counter, logs, span
+from tests.collector.processes import collector
 from tests.collector.sink import Sink, changed
 from tests.collector.store import wait_until
 
@@ -17,21 +17,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from kaizen_otel._collector.run import CollectorProcess
+
 REQUESTS = 40
 
 
-def agent(binary: Path, folder: Path, sink: Sink, config: Path | None = None) -> CollectorProcess:
-    return CollectorProcess(
-        config or config_path("agent"),
-        binary=binary,
-        environment={
-            **free_ports(),
-            "KAIZEN_OTEL_QUEUE_DIR": str(folder / "queue"),
-            "KAIZEN_OTEL_GATEWAY_INSECURE": "true",
-            "KAIZEN_OTEL_GATEWAY_ENDPOINT": f"127.0.0.1:{sink.process.grpc_port}",
-            "KAIZEN_OTEL_GATEWAY_AUDIT_ENDPOINT": f"http://127.0.0.1:{sink.process.audit_port}",
-        },
-        log_path=folder / "agent.log",
+def agent(
+    binary: Path, folder: Path, sink: Sink, config: str | Path = "agent", **environment: str
+) -> CollectorProcess:
+    addresses = {
+        "KAIZEN_OTEL_GATEWAY_ENDPOINT": f"127.0.0.1:{sink.process.grpc_port}",
+        "KAIZEN_OTEL_GATEWAY_AUDIT_ENDPOINT": f"http://127.0.0.1:{sink.process.audit_port}",
+    }
+    return collector(
+        binary,
+        folder,
+        [config],
+        KAIZEN_OTEL_GATEWAY_INSECURE="true",
+        **{**addresses, **environment},
     )
 
 
@@ -59,7 +62,7 @@ def test_each_signal_reaches_the_gateway(
 
 
 def lost_over_an_outage(
-    binary: Path, sink: Sink, folder: Path, config: Path | None = None, *, patience_s: float = 60
+    binary: Path, sink: Sink, folder: Path, config: str | Path = "agent", *, patience_s: float = 60
 ) -> set[str]:
     """What was acknowledged while the gateway was away and the agent Collector was killed."""
     acknowledged: set[str] = set()
@@ -120,9 +123,8 @@ def test_an_audit_record_that_the_gateway_refuses_is_not_acknowledged(
 ) -> None:
     sink = Sink(dev_binary, tmp_path)
     with OtlpCapture() as gateway:
-        process = agent(gateway_binary, tmp_path, sink)
-        process.environment["KAIZEN_OTEL_GATEWAY_AUDIT_ENDPOINT"] = gateway.endpoint
-        with process:
+        address = {"KAIZEN_OTEL_GATEWAY_AUDIT_ENDPOINT": gateway.endpoint}
+        with agent(gateway_binary, tmp_path, sink, **address) as process:
             sender = Sender(process.audit_port)
             found = {}
             for answer in ANSWERS:

@@ -5,28 +5,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from kaizen_otel._collector.resources import config_path
-from kaizen_otel._collector.run import CollectorProcess, free_ports
 from tests.collector.otlp_json import Sender, logs
+from tests.collector.processes import collector
 from tests.collector.store import Store, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kaizen_otel._collector.run import CollectorProcess
 
-def gateway(binary: Path, folder: Path, store: Store) -> CollectorProcess:
-    return CollectorProcess(
-        config_path("gateway"),
-        binary=binary,
-        environment={
-            **free_ports(),
-            "KAIZEN_OTEL_QUEUE_DIR": str(folder / "queue"),
-            "KAIZEN_OTEL_AUDIT_DIR": str(folder / "audit"),
-            "KAIZEN_OTEL_DEAD_LETTER_DIR": str(folder / "dead-letter"),
-            "ELASTICSEARCH_ENDPOINT": store.url,
-        },
-        log_path=folder / "collector.log",
-    )
+
+def gateway(binary: Path, folder: Path, store: Store, *overlays: str | Path) -> CollectorProcess:
+    configs = ["gateway", *overlays]
+    return collector(binary, folder, configs, ELASTICSEARCH_ENDPOINT=store.url)
 
 
 def test_no_record_is_lost_or_doubled_over_an_outage_with_kills(
@@ -84,9 +75,7 @@ def test_a_full_queue_refuses_at_once_and_keeps_what_it_took(
     )
     with Store() as store:
         store.available = False
-        process = gateway(gateway_binary, tmp_path, store)
-        process.configs = (*process.configs, small)
-        with process:
+        with gateway(gateway_binary, tmp_path, store, small) as process:
             sender = Sender(process.http_port)
             accepted: list[str] = []
             for number in range(100):

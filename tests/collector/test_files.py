@@ -13,6 +13,7 @@ from kaizen_otel._collector.resources import config_path
 from kaizen_otel._collector.run import CollectorProcess, free_ports
 from tests.collector.clients import listening_ports
 from tests.collector.otlp_json import Sender, bodies_in, counter, logs, span
+from tests.collector.processes import collector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,29 +36,9 @@ def start(
     return process, Sender(process.audit_port)
 
 
-def gateway(binary: Path, folder: Path) -> tuple[CollectorProcess, Sender]:
-    process = CollectorProcess(
-        config_path("gateway"),
-        binary=binary,
-        environment={
-            **free_ports(),
-            "KAIZEN_OTEL_AUDIT_DIR": str(folder / "data" / "audit"),
-            "KAIZEN_OTEL_QUEUE_DIR": str(folder / "queue"),
-            "KAIZEN_OTEL_DEAD_LETTER_DIR": str(folder / "dead-letter"),
-        },
-        log_path=folder / "collector.log",
-    )
-    process.start()
-    return process, Sender(process.audit_port)
-
-
-def audit_alone(binary: Path, folder: Path) -> tuple[CollectorProcess, Sender]:
-    process = CollectorProcess(
-        config_path("audit"),
-        binary=binary,
-        environment={**free_ports(), "KAIZEN_OTEL_AUDIT_DIR": str(folder / "data" / "audit")},
-        log_path=folder / "collector.log",
-    )
+def shipped(binary: Path, folder: Path, config: str) -> tuple[CollectorProcess, Sender]:
+    audit = {"KAIZEN_OTEL_AUDIT_DIR": str(folder / "data" / "audit")}
+    process = collector(binary, folder, [config], **audit)
     process.start()
     return process, Sender(process.audit_port)
 
@@ -190,15 +171,20 @@ def test_a_kill_loses_no_acknowledged_audit_record(dev_binary: Path, tmp_path: P
 def test_a_kill_of_the_gateway_loses_no_acknowledged_audit_record(
     gateway_binary: Path, tmp_path: Path
 ) -> None:
-    assert acknowledged_but_missing(tmp_path, lambda: gateway(gateway_binary, tmp_path)) == set()
+    assert (
+        acknowledged_but_missing(tmp_path, lambda: shipped(gateway_binary, tmp_path, "gateway"))
+        == set()
+    )
 
 
 def test_a_kill_of_the_audit_collector_loses_no_acknowledged_audit_record(
     dev_binary: Path, tmp_path: Path
 ) -> None:
     """And whoever knows its one port can send nothing else."""
-    assert acknowledged_but_missing(tmp_path, lambda: audit_alone(dev_binary, tmp_path)) == set()
-    process, audit = audit_alone(dev_binary, tmp_path)
+    assert (
+        acknowledged_but_missing(tmp_path, lambda: shipped(dev_binary, tmp_path, "audit")) == set()
+    )
+    process, audit = shipped(dev_binary, tmp_path, "audit")
     try:
         assert not audit.post("traces", span("work"))
         assert not audit.post("metrics", counter("requests", 3))

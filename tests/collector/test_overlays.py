@@ -6,8 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from kaizen_otel._collector.resources import config_path
-from kaizen_otel._collector.run import CollectorProcess, free_ports
 from tests.collector.otlp_json import Sender, counter, span
+from tests.collector.processes import collector
 from tests.collector.sink import Sink, changed
 from tests.collector.store import wait_until
 
@@ -15,26 +15,22 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from kaizen_otel._collector.run import CollectorProcess
+
 REQUESTS = 30
 
 
 def gateway(
-    binary: Path, folder: Path, sink: Sink, overlays: Sequence[Path], **environment: str
+    binary: Path, folder: Path, sink: Sink, overlays: Sequence[str | Path], **environment: str
 ) -> CollectorProcess:
     """The gateway with another Collector in the place of Jaeger and of Prometheus."""
-    return CollectorProcess(
-        [config_path("gateway"), *overlays],
-        binary=binary,
-        environment={
-            **free_ports(),
-            "KAIZEN_OTEL_QUEUE_DIR": str(folder / "queue"),
-            "KAIZEN_OTEL_AUDIT_DIR": str(folder / "audit"),
-            "KAIZEN_OTEL_DEAD_LETTER_DIR": str(folder / "dead-letter"),
-            "JAEGER_OTLP_ENDPOINT": f"127.0.0.1:{sink.process.grpc_port}",
-            "PROMETHEUS_OTLP_ENDPOINT": f"http://127.0.0.1:{sink.process.http_port}/v1/metrics",
-            **environment,
-        },
-        log_path=folder / "gateway.log",
+    return collector(
+        binary,
+        folder,
+        ["gateway", *overlays],
+        JAEGER_OTLP_ENDPOINT=f"127.0.0.1:{sink.process.grpc_port}",
+        PROMETHEUS_OTLP_ENDPOINT=f"http://127.0.0.1:{sink.process.http_port}/v1/metrics",
+        **environment,
     )
 
 
@@ -56,7 +52,7 @@ def test_tail_sampling_keeps_traces_with_errors_and_counts_all_of_them(
     sink = Sink(dev_binary, tmp_path)
     soon = tmp_path / "soon.yaml"
     soon.write_text("connectors: {span_metrics: {metrics_flush_interval: 500ms}}\n")
-    overlays = [config_path("tail-sampling"), config_path("metrics-otlp"), soon]
+    overlays: list[str | Path] = ["tail-sampling", "metrics-otlp", soon]
     expected = {"root": 10, "child": 8, "failed child": 2}
     process = gateway(
         gateway_binary,
@@ -140,7 +136,7 @@ def test_the_official_exporters_overlay_marks_records_for_its_mode(
         "service: {pipelines: {logs: {exporters: [otlp_grpc/shown]}}}\n"
     )
     sink = Sink(dev_binary, tmp_path)
-    overlays = [config_path("opensearch"), shown]
+    overlays: list[str | Path] = ["opensearch", shown]
     with sink.process:
         with gateway(gateway_binary, tmp_path, sink, overlays) as process:
             assert Sender(process.http_port).record("said")

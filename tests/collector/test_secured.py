@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kaizen_otel._collector.certs import LOCAL_HOSTS, Authority
-from kaizen_otel._collector.resources import config_path
-from kaizen_otel._collector.run import CollectorProcess, free_ports
 from kaizen_otel._edges import OsFilesystem, SystemClock
 from tests.collector.clients import Client, basic, bearer, listening_ports
 from tests.collector.openid import CLIENT_ID, OpenIdProvider, new_key, sign
 from tests.collector.otlp_json import bodies_in
+from tests.collector.processes import collector
 from tests.collector.store import Store, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    from kaizen_otel._collector.run import CollectorProcess
 
 # bcrypt, cost 5.
 TELEMETRY_USER = "agent:$2a$05$0BruHtSznRyJtnOEA2t.i.MeCJz/.ZEPsptPcdP50XYpVQSoiznNi\n"
@@ -200,23 +201,6 @@ def scheme(request: pytest.FixtureRequest, certificates: Path, tmp_path: Path) -
             yield makers[request.param](certificates, secrets)
 
 
-def collector(
-    binary: Path, folder: Path, config: str, overlays: tuple[str, ...], **environment: str
-) -> CollectorProcess:
-    return CollectorProcess(
-        [config_path(name) for name in (config, *overlays)],
-        binary=binary,
-        environment={
-            **free_ports(),
-            "KAIZEN_OTEL_QUEUE_DIR": str(folder / "queue"),
-            "KAIZEN_OTEL_AUDIT_DIR": str(folder / "audit"),
-            "KAIZEN_OTEL_DEAD_LETTER_DIR": str(folder / "dead-letter"),
-            **environment,
-        },
-        log_path=folder / "collector.log",
-    )
-
-
 def server(certificates: Path) -> dict[str, str]:
     return {
         "KAIZEN_OTEL_TLS_CERT_FILE": str(certificates / "server.crt"),
@@ -239,8 +223,7 @@ def test_only_the_right_credentials_get_anything_in_on_any_port(
         gateway = collector(
             gateway_binary,
             tmp_path,
-            "gateway",
-            scheme.overlays,
+            ["gateway", *scheme.overlays],
             ELASTICSEARCH_ENDPOINT=store.url,
             **server(certificates),
             **scheme.gateway_environment,
@@ -276,8 +259,7 @@ def through_an_agent(
     agent = collector(
         binary,
         folder,
-        "agent",
-        scheme.upstream,
+        ["agent", *scheme.upstream],
         KAIZEN_OTEL_GATEWAY_ENDPOINT=f"127.0.0.1:{gateway.grpc_port}",
         KAIZEN_OTEL_GATEWAY_AUDIT_ENDPOINT=f"https://127.0.0.1:{gateway.audit_port}",
         KAIZEN_OTEL_GATEWAY_CA_FILE=str(certificates / "ca.crt"),
@@ -304,8 +286,7 @@ def test_the_audit_collector_alone_is_closed_the_same_way(
     process = collector(
         gateway_binary,
         tmp_path,
-        "audit",
-        ("tls", overlay),
+        ["audit", "tls", overlay],
         KAIZEN_OTEL_AUDIT_TOKENS_FILE=str(tmp_path / "tokens"),
         KAIZEN_OTEL_AUDIT_HTPASSWD_FILE=str(tmp_path / "users"),
         KAIZEN_OTEL_TLS_AUDIT_CLIENT_CA_FILE=str(certificates / "audit" / "ca.crt"),
@@ -327,7 +308,7 @@ def test_without_the_overlay_the_intruders_do_get_in(
     gateway_binary: Path, certificates: Path, tmp_path: Path
 ) -> None:
     """The saboteur of the tests above: they see what came in."""
-    with collector(gateway_binary, tmp_path, "audit", ("tls",), **server(certificates)) as process:
+    with collector(gateway_binary, tmp_path, ["audit", "tls"], **server(certificates)) as process:
         intrude(plain(certificates), {process.audit_port})
     assert bodies_in(tmp_path / "audit" / "audit.jsonl") == [f"http, nobody, {process.audit_port}"]
 
@@ -341,8 +322,7 @@ def test_a_new_token_counts_without_a_restart(
     process = collector(
         gateway_binary,
         tmp_path,
-        "audit",
-        ("tls", "audit-bearer"),
+        ["audit", "tls", "audit-bearer"],
         KAIZEN_OTEL_AUDIT_TOKENS_FILE=str(tokens),
         **server(certificates),
     )
@@ -375,8 +355,7 @@ def test_renewed_certificates_count_without_a_restart(gateway_binary: Path, tmp_
     process = collector(
         gateway_binary,
         tmp_path,
-        "audit",
-        ("tls", "mtls", str(soon)),
+        ["audit", "tls", "mtls", soon],
         KAIZEN_OTEL_TLS_AUDIT_CLIENT_CA_FILE=str(client_ca),
         KAIZEN_OTEL_TLS_CLIENT_CA_FILE=str(ca),
         **server(tmp_path / "tls"),
