@@ -7,19 +7,20 @@ Benchmark: ``benchmarks/hook_pair.py``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from opentelemetry import trace
 
 from kaizen_otel import semconv
 from kaizen_otel._observations import VALUE_BYTES, Observation, capture
 from kaizen_otel.hooks._measurements import agent_attributes, measure
-from kaizen_otel.traces import parent_of, safe_text
+from kaizen_otel.traces import Span, parent_of, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kaizen_otel._export import Signal
     from kaizen_otel.hooks._signals import OpenOperation, SignalSet
-    from kaizen_otel.traces import Span
 
 _CONTENT: Final = frozenset(
     {
@@ -43,14 +44,6 @@ _AUDITED: Final = (
 )  # fmt: skip
 
 
-class _Correlation(NamedTuple):
-    """What a log record needs of the span that it belongs to."""
-
-    trace_id: bytes
-    span_id: bytes
-    flags: int
-
-
 class _Event(NamedTuple):
     """One happening: ``span`` is what its log record belongs to, ``ids`` its audit record."""
 
@@ -64,7 +57,6 @@ class _Event(NamedTuple):
 
 
 _NO_IDS: Final = (b"", b"")
-_UNRELATED: Final = cast("Span", _Correlation(b"", b"", 0))
 
 
 def audit_attributes(
@@ -103,6 +95,8 @@ class Effects:
     def __init__(self, signals: SignalSet) -> None:
         self._signals = signals
         self._observations = signals.observations
+        self._unrelated = signals.tracing.unsent_span("")
+        self._unrelated.trace_id = self._unrelated.span_id = b""
         self.defers_audit = signals.observations is not None and signals.defers_audit
 
     def visible(self, attributes: Mapping[str, object]) -> Mapping[str, object]:
@@ -286,7 +280,7 @@ class Effects:
         if self._observations is not None:
             size = capture(merged)
             # The thread that derives has another current span.
-            span = _current() if span is None else span
+            span = self._current() if span is None else span
         event = _Event(name, merged, span, ids, is_audited, failed, time_ns)
         if is_audited and not self.defers_audit:
             self._audit_event(event, {})
@@ -296,6 +290,20 @@ class Effects:
             self._leave(
                 self._derive_event, self._send_event, event, size_bytes=size, logs=is_logged
             )
+
+    def _current(self) -> Span:
+        """Who is current in the caller's context, as far as a log record needs it."""
+        found = trace.get_current_span()
+        if isinstance(found, Span):
+            return found
+        context = parent_of()
+        if context is None:
+            return self._unrelated
+        span = self._signals.tracing.unsent_span("")
+        span.trace_id = context.trace_id.to_bytes(16, "big")
+        span.span_id = context.span_id.to_bytes(8, "big")
+        span.flags = int(context.trace_flags)
+        return span
 
     def _derive_event(self, event: _Event) -> None:
         if event.is_audited:
@@ -356,15 +364,6 @@ class Effects:
                 span=span,
                 time_ns=span.end_ns,
             )
-
-
-def _current() -> Span:
-    """Who is current in the caller's context, as far as a log record needs it."""
-    context = parent_of()
-    if context is None:
-        return _UNRELATED
-    trace_id, span_id = context.trace_id.to_bytes(16, "big"), context.span_id.to_bytes(8, "big")
-    return cast("Span", _Correlation(trace_id, span_id, int(context.trace_flags)))
 
 
 def _event_attributes(found: Mapping[str, object]) -> dict[str, object]:

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from opentelemetry import trace
 
 from kaizen_otel import semconv
 from kaizen_otel._export.buffer import Buffer, Item, Ledger
@@ -356,6 +357,28 @@ def test_an_event_belongs_to_the_span_that_was_current_in_the_call() -> None:
     assert span is not None
     assert record["spanId"] == span.span_id.hex()
     assert record["traceId"] == span.trace_id.hex()
+
+
+def test_an_event_outside_of_every_span_has_no_ids_whoever_derives_it() -> None:
+    seam = Seam(observations=observations())
+    seam.operations.event("billing.checked", {"amount": 3})
+    seam.operations.begin("invoke_agent", "a", name="A")
+    with seam.operations.current("a"):
+        flush(seam)
+    record = seam.logs[0]
+    assert record["eventName"] == "billing.checked"
+    assert "traceId" not in record
+    assert "spanId" not in record
+
+
+def test_an_event_in_a_span_of_someone_else_belongs_to_that() -> None:
+    seam = Seam(observations=observations())
+    foreign = trace.SpanContext(0xA, 0xB, is_remote=False, trace_flags=trace.TraceFlags(1))
+    with trace.use_span(trace.NonRecordingSpan(foreign)):
+        seam.operations.event("billing.checked", {"amount": 3})
+    flush(seam)
+    assert int(seam.logs[0]["traceId"], 16) == 0xA
+    assert int(seam.logs[0]["spanId"], 16) == 0xB
 
 
 def test_a_span_is_over_for_its_holder_as_soon_as_the_operation_ends() -> None:

@@ -179,6 +179,50 @@ def test_a_slow_hook_is_cut_at_its_timeout() -> None:
     assert manager.get_stats()["slow"]["timeout_count"] == 1
 
 
+def test_a_hook_runs_in_its_callers_task_and_may_wait() -> None:
+    seen: list[object] = []
+
+    async def waiting(context: HookContext) -> str:
+        seen.append(asyncio.current_task())
+        try:
+            await asyncio.sleep(0)
+            async with asyncio.timeout(0.001):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            seen.append(asyncio.current_task())
+        await asyncio.sleep(0)
+        return context.agent_id
+
+    async def run() -> None:
+        manager = HookManager()
+        manager.register("pre_tool_use", waiting)
+        (result,) = await manager.trigger("pre_tool_use", "shop", {})
+        assert result.success
+        assert seen == [asyncio.current_task()] * 2
+
+    asyncio.run(run())
+
+
+def test_the_callers_own_cancellation_goes_through_a_hook_that_waits() -> None:
+    async def run() -> None:
+        begun = asyncio.Event()
+
+        async def waiting(context: HookContext) -> None:
+            assert context.agent_id
+            begun.set()
+            await asyncio.Event().wait()
+
+        manager = HookManager()
+        manager.register("pre_tool_use", waiting)
+        task = asyncio.ensure_future(manager.trigger("pre_tool_use", "shop", {}, timeout=60))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(run())
+
+
 def test_a_declared_hook_is_registered_for_its_events_once() -> None:
     manager = HookManager()
     hook = TracingHook(Seam().tracing)
