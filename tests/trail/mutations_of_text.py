@@ -41,12 +41,13 @@ _TIME: Final = re.compile(r'("timeUnixNano":)"([0-9]+)"')
 _IDS: Final = re.compile(r'"(trace|span)Id":"([0-9a-f]*[a-f][0-9a-f]*)"')
 
 
-def _raw(trail: Trail, old: Entry, text: str) -> Attack:
-    """The record's text becomes another one."""
+def _raw(trail: Trail, old: Entry, text: str, *, first: int | None = None) -> Attack:
+    """The record's text becomes another one; found from ``first`` on, or beside the record."""
     assert text != old.text
     new = old.changed()
     new.raw = text
-    expected = Expected(old.stream, max(1, old.number - 1), old.number + 1, frozenset(_ANY))
+    first = max(1, old.number - 1) if first is None else first
+    expected = Expected(old.stream, first, old.number + 1, frozenset(_ANY))
     return changed(trail, {old: new}, [expected])
 
 
@@ -58,8 +59,11 @@ def edit_one_character(trail: Trail, rnd: random.Random) -> Attack:
     places = [at for found in _VALUE.finditer(text) for at in range(*found.span(1))]
     places = [at for at in places if _WORD.match(text[at])]
     at = rnd.choice(places)
-    other = rnd.choice([c for c in "0123456789abcdefXYZ" if c.lower() != text[at].lower()])
-    return _raw(trail, old, text[:at] + other + text[at + 1 :])
+    # A number stays one: what is no number is another attack.
+    others = "0123456789" if text[at].isdigit() else "abcdefXYZ"
+    other = rnd.choice([c for c in others if c.lower() != text[at].lower()])
+    # Its number may have become unreadable, and be missing then as the last of several.
+    return _raw(trail, old, text[:at] + other + text[at + 1 :], first=0)
 
 
 @attack()
