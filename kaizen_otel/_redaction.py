@@ -61,6 +61,7 @@ class Redactor:
         self._counts: Counter[str] = Counter()
         # Short attributes that hold no secret: names and models come again and again.
         self._clean: set[tuple[str, str]] = set()
+        self._clean_texts: set[str] = set()
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -69,7 +70,14 @@ class Redactor:
 
     def redact(self, text: str) -> str:
         """``text`` with every secret replaced."""
+        is_short = len(text) <= _REMEMBERED_LENGTH
+        if is_short and text in self._clean_texts:
+            return text
         if not _may_hold_secret(text):
+            if is_short:
+                if len(self._clean_texts) >= _REMEMBERED_MAX:
+                    self._clean_texts.clear()
+                self._clean_texts.add(text)
             return text
         return _PATTERN.sub(self._replace, text)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from kaizen_otel._otlp.common import encode_resource, encode_scope
-from kaizen_otel._otlp.logs import encode_log_record
+from kaizen_otel._otlp.common import AttributeField, encode_resource, encode_scope
+from kaizen_otel._otlp.logs import LOG_ATTRIBUTES, encode_log_record
 from kaizen_otel._otlp.traces import SPAN_ID_SIZE, TRACE_ID_SIZE
 from kaizen_otel.errors import NotEnabledError, ProviderExistsError
 
@@ -46,6 +46,7 @@ class OtlpLogRecordProcessor(LogRecordProcessor):
         self._offer = offer
         self._flush = flush
         self._redactor = redactor
+        self._field = AttributeField(LOG_ATTRIBUTES, redactor.redact_value)
         self._own_resource = own_resource
 
     def on_emit(self, log_record: Untyped) -> None:
@@ -58,7 +59,7 @@ class OtlpLogRecordProcessor(LogRecordProcessor):
             self._resource(log_record),
             scope_bytes,
             schema_url,
-            encode_sdk_log(record, self._redactor),
+            encode_sdk_log(record, self._redactor, self._field),
         )
 
     emit = on_emit  # the method's name before 1.35
@@ -78,8 +79,8 @@ class OtlpLogRecordProcessor(LogRecordProcessor):
         return self._flush(timeout_millis)
 
 
-def encode_sdk_log(record: Untyped, redactor: Redactor) -> bytes:
-    """One SDK log record as an encoded LogRecord message, without secrets."""
+def encode_sdk_log(record: Untyped, redactor: Redactor, field: AttributeField) -> bytes:
+    """One SDK log record as an encoded LogRecord message, without secrets (``field`` redacts)."""
     severity = record.severity_number
     body = record.body
     return encode_log_record(
@@ -88,12 +89,20 @@ def encode_sdk_log(record: Untyped, redactor: Redactor) -> bytes:
         severity_number=severity.value if severity is not None else 0,
         severity_text=record.severity_text or "",
         body=None if body is None else redactor.redact_value("body", body),
-        attributes=redactor.redact_attributes(dict(record.attributes or {})),
+        attributes=_attributes_of(record),
         trace_id=record.trace_id.to_bytes(TRACE_ID_SIZE, "big") if record.trace_id else b"",
         span_id=record.span_id.to_bytes(SPAN_ID_SIZE, "big") if record.span_id else b"",
         flags=int(record.trace_flags or 0),
         event_name=getattr(record, "event_name", None) or "",
+        field=field,
     )
+
+
+def _attributes_of(record: Untyped) -> Mapping[str, object]:
+    """Return a record's attributes: the dictionary inside, if there is one, needs no copy."""
+    attributes = record.attributes
+    inner: Untyped = getattr(attributes, "_dict", None)
+    return cast("Mapping[str, object]", dict(attributes or {}) if inner is None else inner)
 
 
 def make_logger_provider(

@@ -8,23 +8,25 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from kaizen_otel import semconv
-from kaizen_otel._otlp.logs import encode_log_record
+from kaizen_otel._otlp.common import AttributeField
+from kaizen_otel._otlp.logs import LOG_ATTRIBUTES, encode_log_record
 from kaizen_otel.config import Config
-from kaizen_otel.traces import parent_of, safe_text
+from kaizen_otel.traces import Span, current_span, parent_of, safe_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kaizen_otel._redaction import Redactor
-    from kaizen_otel.traces import Span
 
 # Severity numbers of the logs data model, "Severity Fields".
 SEVERITY: Final[Mapping[str, int]] = {
     "DEBUG": 5, "INFO": 9, "WARNING": 13, "WARN": 13, "ERROR": 17, "CRITICAL": 21, "FATAL": 21,
 }  # fmt: skip
+_LEVELS: Final = ((50, "CRITICAL"), (40, "ERROR"), (30, "WARNING"), (20, "INFO"))
+_EMPTY: Final[Mapping[str, object]] = {}
 _SEEN: Final = "_kaizen_otel_seen"
 _STDLIB_FIELDS: Final = frozenset(
     set(vars(logging.LogRecord("", 0, "", 0, "", (), None)))
@@ -53,6 +55,7 @@ class LoggingManager:
             opened = open_standalone("logs", config.service_name or "kaizen-agent", config)
             backend = LogBackend(sink=opened.sink, redactor=opened.redactor)
         self._backend = backend
+        self._field = AttributeField(LOG_ATTRIBUTES, backend.redactor.redact_value)
         self._lock = threading.Lock()
         self._loggers: dict[str, StructuredLogger] = {}
 
@@ -103,13 +106,16 @@ class LoggingManager:
         """
         backend = self._backend
         now_ns = backend.time_ns()
-        if span is not None:
-            trace_id, span_id, flags = span.trace_id, span.span_id, span.flags
-        else:
-            current = parent_of()
-            trace_id = current.trace_id.to_bytes(16, "big") if current else b""
-            span_id = current.span_id.to_bytes(8, "big") if current else b""
-            flags = int(current.trace_flags) if current else 0
+        trace_id = span_id = b""
+        flags = 0
+        found = current_span() if span is None else span
+        if span is not None or isinstance(found, Span):
+            own = cast("Span", found)
+            trace_id, span_id, flags = own.trace_id, own.span_id, own.flags
+        elif found is not None and (current := parent_of()) is not None:
+            trace_id = current.trace_id.to_bytes(16, "big")
+            span_id = current.span_id.to_bytes(8, "big")
+            flags = int(current.trace_flags)
         backend.sink(
             encode_log_record(
                 time_ns=now_ns if time_ns is None else time_ns,
@@ -117,11 +123,12 @@ class LoggingManager:
                 severity_number=SEVERITY.get(severity, 9),
                 severity_text=severity,
                 body=None if body is None else backend.redactor.redact(body),
-                attributes=backend.redactor.redact_attributes(attributes or {}),
+                attributes=attributes or _EMPTY,
                 trace_id=trace_id,
                 span_id=span_id,
                 flags=flags,
                 event_name=event_name,
+                field=self._field,
             )
         )
 
@@ -233,7 +240,7 @@ class LogHandler(logging.Handler):
 
 
 def _severity(level: int) -> str:
-    for name in ("CRITICAL", "ERROR", "WARNING", "INFO"):
-        if level >= getattr(logging, name):
+    for bound, name in _LEVELS:
+        if level >= bound:
             return name
     return "DEBUG"

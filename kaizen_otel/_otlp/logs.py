@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _SEVERITY_TEXTS: Final = TextCache(3)
 _EVENT_NAMES: Final = TextCache(12)
-_ATTRIBUTES: Final = AttributeField(6)
+LOG_ATTRIBUTES: Final = 6  # logs.proto, LogRecord.attributes
+_ATTRIBUTES: Final = AttributeField(LOG_ATTRIBUTES)
 
 
 def encode_log_record(
@@ -34,11 +35,13 @@ def encode_log_record(
     span_id: bytes = b"",
     flags: int = 0,
     event_name: str = "",
+    field: AttributeField | None = None,
 ) -> bytes:
     """Encode one LogRecord message.
 
     ``severity_number`` is 0 (unspecified) to 24; a record with an ``event_name`` is an event.
-    Ids are empty, or 16 and 8 bytes.  ``flags``: bits 0-7 are the W3C trace flags.
+    Ids are empty, or 16 and 8 bytes.  ``flags``: bits 0-7 are the W3C trace flags.  ``field`` is
+    one for ``LOG_ATTRIBUTES``; it may redact.
     """
     parts = [b"\x09" + fixed64(time_ns)] if time_ns else []
     append = parts.append
@@ -47,7 +50,7 @@ def encode_log_record(
     append(_SEVERITY_TEXTS[severity_text])
     if body is not None:
         append(delimited(b"\x2a", encode_any_value(body)))
-    extend_attributes(parts, _ATTRIBUTES, attributes)
+    extend_attributes(parts, field or _ATTRIBUTES, attributes)
     if flags:
         append(b"\x45" + fixed32(flags))
     if trace_id:
