@@ -36,10 +36,9 @@ def key_id(key: str) -> str:  # section 5
     return ""
 
 
-def holds(key: str, signature: str, digest: bytes) -> bool:
+def holds(key: str, told: str, digest: bytes) -> bool:
     with suppress(*WRONG):
-        told = b64decode(signature, validate=True)
-        return Key.from_public_bytes(b64decode(key)).verify(told, digest) is None
+        return not Key.from_public_bytes(b64decode(key)).verify(b64decode(told, None, True), digest)
     return False
 
 
