@@ -60,7 +60,7 @@ def edit_one_character(trail: Trail, rnd: random.Random) -> Attack:
     places = [at for at in places if _WORD.match(text[at])]
     at = rnd.choice(places)
     # A number stays one: what is no number is another attack.
-    others = "0123456789" if text[at].isdigit() else "abcdefXYZ"
+    others = next((kind for kind in ("0123456789", "abcdef") if text[at] in kind), "ghiXYZ")
     other = rnd.choice([c for c in others if c.lower() != text[at].lower()])
     # Its number may have become unreadable, and be missing then as the last of several.
     return _raw(trail, old, text[:at] + other + text[at + 1 :], first=0)
