@@ -7,6 +7,7 @@ Benchmark: ``benchmarks/hook_pair.py``.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry import trace
@@ -95,9 +96,14 @@ class Effects:
     def __init__(self, signals: SignalSet) -> None:
         self._signals = signals
         self._observations = signals.observations
-        self._unrelated = signals.tracing.unsent_span("")
-        self._unrelated.trace_id = self._unrelated.span_id = b""
         self.defers_audit = signals.observations is not None and signals.defers_audit
+
+    @cached_property
+    def _unrelated(self) -> Span:
+        """A span without ids, for what belongs to no trace."""
+        span = self._signals.tracing.unsent_span("")
+        span.trace_id = span.span_id = b""
+        return span
 
     def visible(self, attributes: Mapping[str, object]) -> Mapping[str, object]:
         """The attributes without content, unless its capture was asked for."""
