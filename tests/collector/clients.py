@@ -94,7 +94,10 @@ def listening_ports(pid: int) -> set[int]:
     """The TCP ports that a process listens on (proc(5))."""
     sockets = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
-        target = str(link.readlink())
+        try:
+            target = str(link.readlink())
+        except FileNotFoundError:  # closed since the folder was read
+            continue
         if target.startswith("socket:["):
             sockets.add(target.removeprefix("socket:[").removesuffix("]"))
     found = set()
