@@ -1,0 +1,129 @@
+"""Attacks on the shipped, secured gateway: each class at each door, and a walk over all ports.
+
+What must happen is said by the attacks themselves, and docs/guarantees/security.md shows that
+table: KAIZEN_OTEL_UPDATE_CAPTURE=1 writes it anew.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.collector.attacks import page
+from tests.collector.attacks.certificates import issue
+from tests.collector.attacks.entry import ENTRY, send, with_certificate
+from tests.collector.attacks.reading import READING
+from tests.collector.attacks.target import (
+    CANARIES,
+    RECEIVERS,
+    Target,
+    clients_of,
+    forget_peak,
+    memory_mib,
+    start,
+)
+from tests.collector.openid import OpenIdProvider
+from tests.collector.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.collector.attacks.attack import Attack
+    from tests.collector.attacks.target import Door
+
+GROUPS = {"Getting in": ENTRY, "Reading": READING}
+ATTACKS = [attack for group in GROUPS.values() for attack in group]
+# One attack may cost that much memory for a moment.
+GROWTH_MIB = 200
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tls")
+    issue(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gateways(
+    gateway_binary: Path, certificates: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Target]]:
+    """The gateway behind each of the overlays, started when it is wanted."""
+    running: dict[str, Target] = {}
+    with ExitStack() as stack:
+        provider = stack.enter_context(OpenIdProvider("client-secret"))
+
+        def gateway(name: str) -> Target:
+            if name not in running:
+                store = stack.enter_context(Store())
+                target = start(
+                    gateway_binary,
+                    tmp_path_factory.mktemp(name),
+                    ["gateway", "tls", name],
+                    certificates,
+                    ELASTICSEARCH_ENDPOINT=store.url,
+                    KAIZEN_OTEL_OIDC_ISSUER=provider.issuer,
+                )
+                target.clients = clients_of(name, certificates, provider)
+                target.provider, target.store = provider, store
+                stack.enter_context(target.process)
+                assert target.serves_others(), target.process.log_tail()
+                running[name] = target
+            return running[name]
+
+        yield gateway
+
+
+def cases() -> list[object]:
+    return [
+        pytest.param(attack, door, id=f"{attack.gateway}, {attack.name}, {door}")
+        for attack in ATTACKS
+        for door in attack.expected
+    ]
+
+
+@pytest.mark.parametrize(("attack", "door"), cases())
+def test_an_attack_ends_as_the_page_says_and_others_are_served(
+    gateways: Callable[[str], Target], attack: Attack, door: Door
+) -> None:
+    target = gateways(attack.gateway)
+    accepted, trail, before = target.accepted(), len(target.trail()), memory_mib(target.pid)
+    forget_peak(target.pid)
+    assert attack.run(target, door) == attack.expected[door]
+    assert target.serves_others(), target.process.log_tail()
+    assert memory_mib(target.pid) < before + GROWTH_MIB
+    assert target.accepted() == accepted + CANARIES + attack.comes_in
+    assert len(target.trail()) == trail + 1 + (attack.comes_in if door == "audit" else 0)
+
+
+def test_the_page_shows_these_attacks() -> None:
+    table = page.table(GROUPS)
+    if os.environ.get("KAIZEN_OTEL_UPDATE_CAPTURE"):
+        page.write(table)
+    assert page.shown() == table, "run with KAIZEN_OTEL_UPDATE_CAPTURE=1"
+
+
+def test_there_are_at_least_sixty_and_each_is_counted_once() -> None:
+    """An attack is a class at a door; the same class behind another overlay counts no more."""
+    named = {(attack.name, door) for attack in ATTACKS for door in attack.expected}
+    assert len(named) == len(cases()) >= 60
+
+
+def test_the_same_requests_with_the_right_credentials_do_get_in(
+    gateways: Callable[[str], Target],
+) -> None:
+    """The saboteur of the refusals: the tools of the attackers work."""
+    for name in ("bearer", "basic", "oidc"):
+        target = gateways(name)
+        accepted = target.accepted()
+        answers = [send(target, door, dict(target.clients[door].headers)) for door in RECEIVERS]
+        assert answers == ["OK", "200", "200"]
+        assert target.accepted() == accepted + len(RECEIVERS)
+    target = gateways("mtls")
+    assert with_certificate("agent")(target, "gRPC") == "connected"
+    assert with_certificate("agent")(target, "HTTP") == "connected"
+    assert with_certificate("audit/client")(target, "audit") == "connected"
