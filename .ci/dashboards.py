@@ -22,7 +22,7 @@ from grafana_foundation_sdk.models import dashboard as model
 
 sys.path.insert(0, str(ROOT))
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from collector.dashboards.source.content import DASHBOARDS
 
@@ -33,7 +33,11 @@ FOLDER = ROOT / "collector" / "dashboards"
 COLUMNS = 24
 ROW_HEIGHT = 1
 SOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
-BUILDERS = {"stat": stat.Panel, "timeseries": timeseries.Panel, "bargauge": bargauge.Panel}
+BUILDERS: dict[str, Any] = {
+    "stat": stat.Panel,
+    "timeseries": timeseries.Panel,
+    "bargauge": bargauge.Panel,
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -63,7 +67,7 @@ def build(dashboard: Dashboard) -> str:
         .time("now-1h", "now")
         .timezone("browser")
         .tooltip(model.DashboardCursorSync.CROSSHAIR)
-        .link(made.DashboardLink("Agents").type("dashboards").tags(["kaizen-otel"])
+        .link(made.DashboardLink("Agents").type(model.DashboardLinkType.DASHBOARDS).tags(["kaizen-otel"])
               .as_dropdown(True).keep_time(True).include_vars(True))
         .with_variable(made.DatasourceVariable("datasource").label("Prometheus").type("prometheus"))
     )  # fmt: skip
@@ -86,7 +90,7 @@ def build(dashboard: Dashboard) -> str:
                       indent=2, sort_keys=True) + "\n"  # fmt: skip
 
 
-def _panel(panel: Panel):  # noqa: ANN202 - one of the builders, which share no type
+def _panel(panel: Panel) -> Any:  # noqa: ANN401 - one of the builders, which share no type
     builder = (
         BUILDERS[panel.kind]()
         .title(panel.title)
