@@ -16,7 +16,11 @@ from kaizen_otel.audit._finding import HINTS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "guarantees" / "index.md"
-PAGES = [PAGE, *sorted((ROOT / "docs" / "how-to").glob("*.md")), ROOT / "SECURITY.md"]
+PAGES = [
+    *sorted((ROOT / "docs" / "guarantees").glob("*.md")),
+    *sorted((ROOT / "docs" / "how-to").glob("*.md")),
+    ROOT / "SECURITY.md",
+]
 
 TEST = re.compile(r"`(tests/[\w/]+\.py)((?:::\w+)+)`")
 TEST_FILE = re.compile(r"`(tests/[\w/.]+)`")
