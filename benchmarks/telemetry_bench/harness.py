@@ -16,7 +16,7 @@ import time
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -136,6 +136,8 @@ def run_case(one: Case, environment: Environment, sink: Sink) -> Result:
         "contender": one.contender, "work": one.work, "door": one.door,
         "http": sink.http, "grpc": sink.grpc, **arguments,
     }  # fmt: skip
+    if _interrupted.is_set():
+        raise KeyboardInterrupt
     sink.clear(arguments.get("delay_ms", 0))
     folder = Path(tempfile.mkdtemp(prefix="kaizen-otel-bench-"))
     try:
@@ -148,6 +150,16 @@ def run_case(one: Case, environment: Environment, sink: Sink) -> Result:
         if result["delivered"] and "cpu_s" in result:
             result["cpu_us"] = result["cpu_s"] / result["delivered"] * 1e6
     return result
+
+
+_interrupted = threading.Event()
+
+
+def on_interrupt(number: int, frame: object) -> NoReturn:
+    """End the run at Ctrl-C, at the next step if it comes where Python swallows exceptions."""
+    del number, frame
+    _interrupted.set()
+    raise KeyboardInterrupt
 
 
 def _run(command: Sequence[str], folder: Path) -> Result:

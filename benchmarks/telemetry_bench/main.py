@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmarks.telemetry_bench import environments, plot, profile, report
-from benchmarks.telemetry_bench.harness import ROOT, Results, run_case, running_sink
+from benchmarks.telemetry_bench.harness import (
+    ROOT,
+    Results,
+    on_interrupt,
+    run_case,
+    running_sink,
+)
 from benchmarks.telemetry_bench.rows import span_rows
 from benchmarks.telemetry_bench.rows_hooks import hook_rows
 from benchmarks.telemetry_bench.rows_process import process_rows
@@ -160,11 +167,14 @@ def main(arguments: Sequence[str]) -> int:
     if asked.source:
         found = json.loads(asked.source.read_text(encoding="utf-8"))
     else:
+        before = signal.signal(signal.SIGINT, on_interrupt)
         try:
             found = measured(chosen_rows(rows, asked.only), asked)
         except KeyboardInterrupt:
             say("stopped")
             return 130
+        finally:
+            signal.signal(signal.SIGINT, before)
     lines = report.lines_of(found)
     _print(lines, found, {row.name for row in rows if row.profile})
     if asked.json:

@@ -33,6 +33,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.behaviours: list[str] = []
         self.ids: list[str] = []
+        self.last = "well"
         self.sizes: list[int] = []
         self.refuses = ""
         self.lock = threading.Lock()
@@ -59,7 +60,10 @@ class Handler(BaseHTTPRequestHandler):
             if (stored := stored_record(record, resource)) is not None
         ]
         with server.lock:
-            behaviour = server.behaviours.pop(0) if server.behaviours else "well"
+            # An empty request asks what the server is: it gets the last answer once more.
+            if found or not server.sizes:
+                server.last = server.behaviours.pop(0) if server.behaviours else "well"
+            behaviour = server.last
             server.sizes.append(len(found))
         if server.refuses and any(server.refuses == record.action for record in found):
             behaviour = "400"
