@@ -19,9 +19,9 @@ from urllib.parse import quote
 
 import pytest
 
-from kaizen_otel import audit_trail
 from kaizen_otel._export import Delivered, Rejected, Retryable
 from kaizen_otel._pipeline import Pipeline
+from kaizen_otel.audit import _templates
 from kaizen_otel.config import Config
 from kaizen_otel.integrations import kaizen
 from kaizen_otel.observability import ObservabilityManager
@@ -78,7 +78,7 @@ def test_no_way_into_the_audit_trail_leads_a_secret_out(
 def test_saboteur_without_protection_every_kind_is_found_in_every_place(
     make: Callable[..., House], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_trail, "protect", lambda attributes, *_: dict(attributes))
+    monkeypatch.setattr(_templates, "protect", lambda attributes, *_: dict(attributes))
     house = make()
     secrets = canaries(1, 20)
     for secret in secrets:
