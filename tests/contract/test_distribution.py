@@ -87,13 +87,16 @@ def test_the_wheel_carries_what_the_tools_need_of_collector_and_no_test_data(
 ) -> None:
     with zipfile.ZipFile(distribution.wheel) as archive:
         names = set(archive.namelist())
-    left_out = re.compile(r"/testdata/|_test\.go$|/bin/")
+    left_out = re.compile(r"/testdata/|_test\.go$|/bin/|/dashboards/source/")
     wanted = {
         f"kaizen_otel/_data/{name}" for name in tracked("collector") if not left_out.search(name)
     }
     assert wanted <= names
     assert not [name for name in names if left_out.search(name)]
     assert "kaizen_otel/py.typed" in names
+    page = {name for name in tracked("kaizen_otel") if "/static/" in name}
+    assert page
+    assert page <= names
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"kaizen_otel"}
 
