@@ -75,6 +75,17 @@ def in_the_query(target: Target, door: Door) -> str:
     return http(target, door, credentials="", path=path)
 
 
+def in_a_trailer(target: Target, door: Door) -> str:
+    head = (
+        "POST /v1/logs HTTP/1.1\r\nHost: localhost\r\nTrailer: Authorization\r\n"
+        f"Content-Type: {PROTOBUF}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    size = f"{len(protobuf()):x}\r\n".encode()
+    end = f"\r\n0\r\nAuthorization: Bearer {token_of(door)}\r\n\r\n".encode()
+    data = head.encode() + size + protobuf() + end
+    return exchange(target.number(door), data, target.tls(door)).status
+
+
 def wrong_before_right(target: Target, door: Door) -> str:
     wrong, right = "Bearer wrong", f"Bearer {token_of(door)}"
     if door == "gRPC":
@@ -135,6 +146,7 @@ BEARER: Final = (
         ),
     ),
     Attack("a right token in the query", at(OTLP_HTTP, "401"), in_the_query),
+    Attack("a right token in a trailer", at(OTLP_HTTP, "401"), in_a_trailer),
     Attack("a wrong token before a right one", REFUSED, wrong_before_right),
     Attack(
         "a right token as name and password of basic authentication",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 PAGE: Final = Path(__file__).parents[3] / "docs" / "guarantees" / "security.md"
 DOORS: Final[tuple[Door, ...]] = ("gRPC", "HTTP", "audit", "health", "metrics")
 BEGIN: Final = "<!-- attacks: made by tests/collector/test_attacks.py -->\n"
+_OVERLAYS: Final = {"hasty": "`bearer`, with 1 s and 2 s"}
 END: Final = "<!-- end of attacks -->\n"
 
 
@@ -29,7 +30,7 @@ def table(groups: Mapping[str, Sequence[Attack]]) -> str:
         lines += [f"### {title}", "", f"| class | overlay | {' | '.join(DOORS)} |"]
         lines.append("|---" * (2 + len(DOORS)) + "|")
         for attack in group:
-            cells = [attack.name, f"`{attack.gateway}`"]
+            cells = [attack.name, _OVERLAYS.get(attack.gateway, f"`{attack.gateway}`")]
             cells += [attack.expected.get(door, "-") for door in DOORS]
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
