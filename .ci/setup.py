@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LEVELS = ("demo", "test")
-EXTRAS = {"demo": ("kaizen", "grpc", "sdk"), "test": ("kaizen", "grpc", "sdk", "testing")}
+EXTRAS = {
+    "demo": ("kaizen", "grpc", "sdk", "view"),
+    "test": ("kaizen", "grpc", "sdk", "view", "testing"),
+}
 CONSTRAINTS = CI / "constraints.txt"
 
 

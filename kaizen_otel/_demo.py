@@ -91,6 +91,7 @@ def run_embedded(
     say(f"3. What the Collector wrote, read back from {data}")
     print_files(data, run.instance_id, say)
     print_ledger(run, say)
+    say("Look at it in the browser: kaizen-otel view")
 
 
 def observe_agent(

@@ -49,7 +49,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="kaizen-otel")
 def cli() -> None:
-    """Observability for AI agents over OTLP: demo, doctor, Collector, local backends, audit."""
+    """Observability for AI agents over OTLP: demo, viewer, doctor, Collector, backends, audit."""
 
 
 def main() -> None:
