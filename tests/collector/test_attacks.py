@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
+from kaizen_otel._collector.resources import SHIPPED_CONFIGS, config_path
 from tests.collector.attacks import page
 from tests.collector.attacks.certificates import issue
 from tests.collector.attacks.content import CONTENT
@@ -142,3 +144,18 @@ def test_the_same_requests_with_the_right_credentials_do_get_in(
     assert with_certificate("agent")(target, "gRPC") == "connected"
     assert with_certificate("agent")(target, "HTTP") == "connected"
     assert with_certificate("audit/client")(target, "audit") == "connected"
+
+
+@pytest.mark.parametrize("name", SHIPPED_CONFIGS)
+def test_every_shipped_receiver_has_limits_for_size_and_time(name: str) -> None:
+    """The times are not waited for above; a new receiver must not forget them."""
+    config = yaml.safe_load(config_path(name).read_text(encoding="utf-8"))
+    for receiver in config["receivers"].values():
+        for protocol, settings in receiver["protocols"].items():
+            if protocol == "grpc":
+                assert settings["max_recv_msg_size_mib"] <= 8
+                assert settings["max_concurrent_streams"] <= 32
+            else:
+                assert settings["max_request_body_size"] <= 8 * 1024 * 1024
+                assert settings["read_header_timeout"] == "10s"
+                assert settings["read_timeout"] == "2m"
