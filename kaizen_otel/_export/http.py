@@ -12,6 +12,7 @@ import socket
 import ssl
 import zlib
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
@@ -41,7 +42,8 @@ class HttpTransport:
 
     ``setting`` is the variable that messages name.  Raises ``ConfigError`` for a URL,
     certificate or header that cannot be used.  ``send`` keeps its deadline and the endpoint's
-    time-out, except for the look-up of the host name.
+    time-out, except for the look-up of the host name.  Certificates whose files were renewed
+    count at the next connection.
     """
 
     def __init__(
@@ -73,6 +75,8 @@ class HttpTransport:
         self._place = Place(url=f"{origin}{parts.path}", origin=origin, setting=setting)
         self._timeout_ns = endpoint.timeout_ms * 1_000_000
         self._is_gzip = endpoint.compression == "gzip"
+        self._endpoint = endpoint
+        self._tls_versions = _tls_versions(endpoint)
         self._tls = _tls_context(endpoint) if parts.scheme == "https" else None
         self._headers = _headers(endpoint, netloc)
         if self._proxy is not None and self._tls is None:
@@ -159,6 +163,8 @@ class HttpTransport:
         connection, stream = self._connection, self._stream
         if connection is not None and connection.sock is not None and stream is not None:
             return connection, stream
+        if self._tls is not None:
+            self._renew_tls()
         raw = self._connect(deadline_ns)
         if self._tls is not None:
             try:
@@ -176,6 +182,17 @@ class HttpTransport:
         connection.sock = stream
         self._connection, self._stream = connection, stream
         return connection, stream
+
+    def _renew_tls(self) -> None:
+        """Read the certificates again if their files have changed."""
+        versions = _tls_versions(self._endpoint)
+        if versions == self._tls_versions:
+            return
+        try:
+            self._tls = _tls_context(self._endpoint)
+        except ConfigError:
+            return  # a renewal that is half done: the old ones hold until the next connection
+        self._tls_versions = versions
 
     def _connect(self, deadline_ns: int) -> socket.socket:
         """Connect to the server, or to the proxy and, for TLS, through it."""
@@ -246,6 +263,18 @@ def _headers(endpoint: EndpointConfig, netloc: str) -> list[tuple[str, str]]:
     if endpoint.compression == "gzip":
         headers["content-encoding"] = "gzip"
     return list(headers.items())
+
+
+def _tls_versions(endpoint: EndpointConfig) -> list[tuple[int, int, int] | None]:
+    """What tells whether a file is still the one that was read; None for one that is not there."""
+    versions: list[tuple[int, int, int] | None] = []
+    for path in (endpoint.certificate, endpoint.client_certificate, endpoint.client_key):
+        try:
+            status = Path(path).stat() if path else None
+        except OSError:
+            status = None
+        versions.append(status and (status.st_ino, status.st_mtime_ns, status.st_size))
+    return versions
 
 
 def _tls_context(endpoint: EndpointConfig) -> ssl.SSLContext:
