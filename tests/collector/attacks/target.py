@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from tests.collector.clients import Client, basic, bearer, listening_ports
+from tests.collector.clients import Client, basic, bearer
 from tests.collector.openid import OpenIdProvider
 from tests.collector.processes import collector
 from tests.collector.store import Store
@@ -182,11 +182,6 @@ def get(port: int, path: str, *, host: str = "127.0.0.1") -> bytes:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(f"http://{host}:{port}{path}", timeout=10) as answer:
         return bytes(answer.read())
-
-
-def ports_of(target: Target) -> set[int]:
-    """The ports it listens on, whatever they are for."""
-    return listening_ports(target.pid)
 
 
 def memory_mib(pid: int, *, peak: bool = True) -> int:

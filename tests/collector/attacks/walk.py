@@ -43,7 +43,10 @@ def listening(pid: int) -> set[Address]:
     """The addresses and ports that a process listens on (proc(5))."""
     inodes = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
-        target = str(link.readlink())
+        try:
+            target = str(link.readlink())
+        except FileNotFoundError:
+            continue  # closed while we look
         if target.startswith("socket:["):
             inodes.add(target.removeprefix("socket:[").removesuffix("]"))
     found = set()
