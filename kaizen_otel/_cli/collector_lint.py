@@ -67,7 +67,7 @@ def lint_command(
     """
     as_json_ = as_json_ or form == "json"
     if as_list or rules:
-        click.echo(_rules(as_json_=as_json_, page=rules))
+        click.echo(_rules(as_json_=as_json_, page=rules).rstrip("\n"))
         return
     _check_ids(ignored)
     facts = load_facts()
