@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from kaizen_otel._collector.config_model import is_loopback, split_address
 from kaizen_otel._collector.rules import Hit, Rule
 
 if TYPE_CHECKING:
@@ -96,6 +97,22 @@ def _large_message(config: Config, _: ComponentFacts) -> Iterator[Hit]:
                         path=(*receiver.path, *path),
                         text=f"{receiver.id} takes messages of {size / unit:.0f} MiB",
                     )
+
+
+def _slow_sender(config: Config, _: ComponentFacts) -> Iterator[Hit]:
+    for receiver in config.used_receivers:
+        endpoint = receiver.get("protocols", "http", "endpoint")
+        if receiver.type != "otlp" or endpoint is None:
+            continue
+        host, _port = split_address(endpoint.raw)
+        # What a variable may open is open.
+        if "${" not in endpoint.raw and host is not None and is_loopback(host):
+            continue
+        if receiver.get("protocols", "http", "read_header_timeout") is None:
+            yield Hit(
+                path=(*receiver.path, "protocols", "http"),
+                text=f"{receiver.id} waits without end for a sender's headers",
+            )
 
 
 def _unlimited_series(config: Config, _: ComponentFacts) -> Iterator[Hit]:
@@ -198,8 +215,8 @@ RULES: Final = (
         title="Messages are bounded",
         severity="warning",
         why="The defaults (4 MiB by gRPC, 20 MiB by HTTP) bound what one request can take after "
-        "decompression; a limit beyond 64 MiB lets few requests fill the memory, and one message of "
-        "14 MB of nested values ended a Collector that allowed it.",
+        "decompression; a limit beyond 64 MiB lets few requests fill the memory, and one message "
+        "of 14 MB of nested values ended a Collector that allowed it.",
         fix="Write max_recv_msg_size_mib: 8 or leave the default; let clients send smaller "
         "batches.",
         check=_large_message,
@@ -213,5 +230,15 @@ RULES: Final = (
         "series in memory and in Prometheus; a client that numbers its spans fills both.",
         fix="Write aggregation_cardinality_limit: 2000.",
         check=_unlimited_series,
+    ),
+    Rule(
+        id="R46",
+        topic="security",
+        title="A slow sender is cut off",
+        severity="warning",
+        why="OTLP/HTTP has no time limit by default: connections that send a byte now and then are "
+        "kept for ever, until there are no more descriptors.",
+        fix="Write read_header_timeout: 10s and read_timeout: 2m beside the endpoint.",
+        check=_slow_sender,
     ),
 )

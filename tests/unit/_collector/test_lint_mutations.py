@@ -182,6 +182,9 @@ MUTATIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("R43", "dev", {}),
     ("R44", "gateway", {"exporters elasticsearch logs_index": "logs-$DATASET"}),
     ("R45", "audit", {"exporters file/audit format": "proto"}),
+    ("R46", "gateway", {"receivers otlp protocols http read_header_timeout": DELETE}),
+    ("R46", "audit", {"receivers otlp/audit protocols http read_header_timeout": DELETE}),
+    ("R47", "agent", {"exporters otlp_grpc/gateway sending_queue batch sizer": DELETE}),
 ]
 
 
