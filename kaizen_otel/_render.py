@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 _NAME_WIDTH: Final = 46
-_ERROR: Final = {2, "2", "STATUS_CODE_ERROR"}
+_ERROR: Final = frozenset({2, "2", "STATUS_CODE_ERROR"})
 
 
 @dataclass(slots=True)
@@ -66,6 +66,12 @@ def iter_logs(request: Json) -> Iterator[tuple[Json, dict[str, object]]]:
     return iter_items(request, "resourceLogs", "scopeLogs", "logRecords")
 
 
+def is_error(span: Json) -> bool:
+    """Whether a span's status says that it failed."""
+    status: object = span.get("status")
+    return isinstance(status, dict) and cast("Json", status).get("code") in _ERROR
+
+
 def build_trees(spans: Iterable[tuple[Json, Mapping[str, object]]]) -> dict[str, list[SpanNode]]:
     """Trees by trace id.
 
@@ -107,8 +113,7 @@ def _span_line(node: SpanNode, prefix: str, service_above: str) -> str:
     span = node.span
     name = (prefix + safe_line(span.get("name", ""))).ljust(_NAME_WIDTH)
     line = f"  {name} {node.duration_ms:10.1f} ms"
-    status: Json = span.get("status") or {}
-    if status.get("code") in _ERROR:
+    if is_error(span):
         attributes = plain_attributes(span.get("attributes"))
         line += f"  ERROR {safe_line(attributes.get('error.type', ''))}".rstrip()
     if node.service != service_above:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from kaizen_otel import semconv
 from kaizen_otel._otlp.decode import plain_attributes, plain_value
-from kaizen_otel._render import iter_logs
+from kaizen_otel._render import is_error, iter_logs
 from kaizen_otel._view.follow import LineRef
-from kaizen_otel._view.index import is_error, spans_of, times_of
+from kaizen_otel._view.index import spans_of, times_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

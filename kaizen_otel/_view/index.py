@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from kaizen_otel import semconv
 from kaizen_otel._otlp.decode import plain_attributes
 from kaizen_otel._otlp.json import Line, read_line
-from kaizen_otel._render import iter_logs, iter_metrics, iter_spans
+from kaizen_otel._render import is_error, iter_logs, iter_metrics, iter_spans
 from kaizen_otel._view.follow import Follower, LineRef
 from kaizen_otel._view.series import SeriesStore
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 TRACES_MAX: Final = 100_000
 PROBLEMS_MAX: Final = 100
 _NAMES_MAX: Final = 32
-_ERROR: Final = frozenset({2, "2", "STATUS_CODE_ERROR"})
 SIGNALS: Final = ("traces", "metrics", "logs", "audit")
 
 
@@ -44,7 +43,6 @@ class TraceSummary:
     conversation: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
-    cost: float = 0.0
     agents: set[str] = field(default_factory=set[str])
     tools: set[str] = field(default_factory=set[str])
     models: set[str] = field(default_factory=set[str])
@@ -221,12 +219,6 @@ class Index:
                 "detail": detail,
             }
         )
-
-
-def is_error(span: Json) -> bool:
-    """Whether a span's status says that it failed."""
-    status: object = span.get("status")
-    return isinstance(status, dict) and cast("Json", status).get("code") in _ERROR
 
 
 def times_of(span: Json) -> tuple[int, int]:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 STATIC: Final = Path(__file__).resolve().parent / "static"
-PORT: Final = 8686
 _HOSTS: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _LOOK_S: Final = 0.5
 _MEDIA: Final = {

@@ -5,20 +5,21 @@ from __future__ import annotations
 import base64
 import http.server
 import json
-import threading
 import time
 import urllib.parse
-from typing import Any, Self
+from typing import Any
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from tests.collector.background import BackgroundServer
 
 KEY_ID = "test"
 CLIENT_ID = "agent-collector"
 LIFETIME_S = 600
 
 
-class OpenIdProvider(http.server.ThreadingHTTPServer):
+class OpenIdProvider(BackgroundServer):
     """Signs what it is asked for; ``secret`` is the one client's."""
 
     daemon_threads = True
@@ -46,14 +47,6 @@ class OpenIdProvider(http.server.ThreadingHTTPServer):
             "exp": now + LIFETIME_S,
             **changes,
         }
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

@@ -7,13 +7,15 @@ import http.server
 import json
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
+
+from tests.collector.background import BackgroundServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Store(http.server.ThreadingHTTPServer):
+class Store(BackgroundServer):
     """Keeps documents by id, as a data stream does; ``status_of`` can make it fail."""
 
     daemon_threads = True
@@ -48,14 +50,6 @@ class Store(http.server.ThreadingHTTPServer):
     def texts(self) -> list[str]:
         with self.lock:
             return sorted(document["body"]["text"] for document in self.documents.values())
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

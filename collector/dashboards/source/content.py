@@ -14,7 +14,6 @@ from collector.dashboards.source.panels import (
     latency,
     lines,
     mean,
-    name_of,
     quantile,
     risen,
     share,
@@ -23,6 +22,7 @@ from collector.dashboards.source.panels import (
 )
 from kaizen_otel import _semconv_sdk as sdk
 from kaizen_otel import semconv
+from kaizen_otel._prometheus_text import prometheus_name
 from kaizen_otel._trail import verify_emit
 
 if TYPE_CHECKING:
@@ -30,29 +30,30 @@ if TYPE_CHECKING:
         Panel,
     )
 
-RUN = name_of(semconv.INVOKE_AGENT_DURATION)
-MODEL = name_of(semconv.OPERATION_DURATION)
-TOKENS = name_of(semconv.TOKEN_USAGE)
-TOOL = name_of(semconv.EXECUTE_TOOL_DURATION)
-MEMORY = name_of(semconv.MEMORY_DURATION)
-CHECKPOINT = name_of(semconv.CHECKPOINT_DURATION)
-ACTIVE = name_of(semconv.AGENT_ACTIVE)
-DECISIONS = name_of(semconv.PERMISSION_DECISIONS)
-INTERRUPTS = name_of(semconv.INTERRUPTS)
-FAULTS = name_of(semconv.PAIRING_FAULTS)
-EMITTED = name_of(semconv.AUDIT_EMITTED)
-DELIVERED = name_of(semconv.AUDIT_DELIVERED)
-REFUSED = name_of(semconv.AUDIT_REFUSED)
-LAG = name_of(semconv.AUDIT_LAG)
-SPOOL = name_of(semconv.AUDIT_SPOOL_BYTES)
-FINDINGS = name_of(verify_emit.FINDINGS)
-VERIFIED = name_of(verify_emit.RECORDS)
-STREAMS = name_of(verify_emit.STREAMS)
-LAST_RUN = name_of(verify_emit.LAST_RUN)
-SPANS_EXPORTED = name_of(sdk.EXPORTERS["traces"].exported)
-SPANS_PROCESSED = name_of(sdk.PROCESSORS["traces"].processed)
-SPANS_WAITING = name_of(sdk.PROCESSORS["traces"].queue_size)
-LOGS_WAITING = name_of(sdk.PROCESSORS["logs"].queue_size)
+RUN = prometheus_name(semconv.INVOKE_AGENT_DURATION)
+MODEL = prometheus_name(semconv.OPERATION_DURATION)
+TOKENS = prometheus_name(semconv.TOKEN_USAGE)
+TOOL = prometheus_name(semconv.EXECUTE_TOOL_DURATION)
+MEMORY = prometheus_name(semconv.MEMORY_DURATION)
+CHECKPOINT = prometheus_name(semconv.CHECKPOINT_DURATION)
+ACTIVE = prometheus_name(semconv.AGENT_ACTIVE)
+DECISIONS = prometheus_name(semconv.PERMISSION_DECISIONS)
+INTERRUPTS = prometheus_name(semconv.INTERRUPTS)
+FAULTS = prometheus_name(semconv.PAIRING_FAULTS)
+EMITTED = prometheus_name(semconv.AUDIT_EMITTED)
+DELIVERED = prometheus_name(semconv.AUDIT_DELIVERED)
+REFUSED = prometheus_name(semconv.AUDIT_REFUSED)
+LAG = prometheus_name(semconv.AUDIT_LAG)
+SPOOL = prometheus_name(semconv.AUDIT_SPOOL_BYTES)
+FINDINGS = prometheus_name(verify_emit.FINDINGS)
+VERIFIED = prometheus_name(verify_emit.RECORDS)
+STREAMS = prometheus_name(verify_emit.STREAMS)
+LAST_RUN = prometheus_name(verify_emit.LAST_RUN)
+SPANS_EXPORTED = prometheus_name(sdk.EXPORTERS["traces"].exported)
+SPANS_PROCESSED = prometheus_name(sdk.PROCESSORS["traces"].processed)
+SPANS_WAITING = prometheus_name(sdk.PROCESSORS["traces"].queue_size)
+EXPORT = prometheus_name(sdk.OPERATION_DURATION)
+LOGS_WAITING = prometheus_name(sdk.PROCESSORS["logs"].queue_size)
 CALLS = "traces_span_metrics_calls_total"
 FAILED = 'error_type!=""'
 WORKED = 'error_type=""'
@@ -363,7 +364,7 @@ MEMORY_USE = Dashboard(
 
 
 def _ledger(signal: str, item: str) -> Panel:
-    exported = name_of(sdk.EXPORTERS[signal].exported)
+    exported = prometheus_name(sdk.EXPORTERS[signal].exported)
     return lines(
         f"{item}: what became of them", "Per second: delivered, and dropped by reason.",
         (total(exported, SERVICE, WORKED), "delivered"),
@@ -397,7 +398,7 @@ EMITTER = Dashboard(
                       (f"sum({SPANS_WAITING}{{{SERVICE}}})", "spans"),
                       (f"sum({LOGS_WAITING}{{{SERVICE}}})", "log records"), width=12),
                 lines("Duration of an export", "Mean, retries included.",
-                      (mean(name_of(sdk.OPERATION_DURATION), SERVICE, by="otel_component_type"),
+                      (mean(EXPORT, SERVICE, by="otel_component_type"),
                        "{{otel_component_type}}"), unit="s", width=12),
             ),
         ),

@@ -8,15 +8,9 @@ process that lives for seconds is counted.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from kaizen_otel._prometheus_text import prometheus_name
-from kaizen_otel.semconv import INSTRUMENTS
-
-if TYPE_CHECKING:
-    from kaizen_otel.semconv import Instrument
-
-Kind = Literal["stat", "timeseries", "bargauge", "table", "heatmap"]
+Kind = Literal["stat", "timeseries", "bargauge"]
 
 SERVICE = 'job=~"$service"'
 AGENT = 'gen_ai_agent_name=~"$agent"'
@@ -48,7 +42,6 @@ class Panel:
     bad_from: float | None = None
     #: Below this value it is red.
     bad_below: float | None = None
-    links: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +62,6 @@ class Dashboard:
     description: str
     rows: tuple[tuple[str, tuple[Panel, ...]], ...]
     variables: tuple[Variable, ...] = field(default=())
-
-
-def name_of(instrument: Instrument | str) -> str:
-    """Return an instrument's name in Prometheus."""
-    if isinstance(instrument, str):
-        return prometheus_name(INSTRUMENTS[instrument])
-    return prometheus_name(instrument)
 
 
 def selector(*filters: str) -> str:
