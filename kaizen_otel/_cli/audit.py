@@ -18,6 +18,7 @@ _COMMANDS: Final = {
     "erase": ("audit_subjects", "erase"),
     "export": ("audit_export", "export"),
     "flush": ("audit_spool", "flush"),
+    "guard": ("audit_guard", "guard"),
     "heads": ("audit_heads", "heads"),
     "keys": ("audit_keys", "keys"),
     "prune": ("audit_prune", "prune"),
