@@ -40,7 +40,7 @@ def validate(folder: Path, files: dict[str, str]) -> subprocess.CompletedProcess
     """Have the Collector check the files in the order in which the pod passes them."""
     program = str(Path(sys.executable).with_name("kaizen-otel"))
     command = [program, "collector", "validate"]
-    for name in ("gateway.yaml", "destinations.yaml"):
+    for name in ("gateway.yaml", "release.yaml"):
         if name in files:
             (folder / name).write_text(files[name])
             command += ["--config", str(folder / name)]
@@ -72,7 +72,7 @@ def test_the_collector_refuses_a_setting_that_its_exporter_does_not_have(
 ) -> None:
     """What the test above relies on: a typo of ours in the destinations would be seen."""
     files = gateway_config(helm, "prod")
-    files["destinations.yaml"] = files["destinations.yaml"].replace("ca_file", "ca_fiel")
+    files["release.yaml"] = files["release.yaml"].replace("ca_file", "ca_fiel")
     done = validate(tmp_path, files)
     if done.returncode == 4:
         pytest.skip(f"needs a Collector: {done.stderr.strip().splitlines()[-1]}")

@@ -1,86 +1,92 @@
 {{/*
-What the destinations add to gateway.yaml: TLS and authentication. Only names of environment
-variables and paths stand here; the values come from Secrets (see kaizen-otel.destinationEnv).
-Empty when no destination asks for either.
+The destinations: what they add to gateway.yaml. Only names of environment variables and paths stand
+here; the values come from Secrets.
 */}}
-{{- define "kaizen-otel.destinations" -}}
-{{- $exporters := dict -}}
-{{- $jaeger := .Values.destinations.jaeger -}}
-{{- $prometheus := .Values.destinations.prometheus -}}
-{{- $elasticsearch := .Values.destinations.elasticsearch -}}
-{{- $settings := dict -}}
-{{- if $jaeger.tls.enabled -}}
-{{- $tls := dict "insecure" false -}}
-{{- if $jaeger.tls.caSecret.name -}}{{- $_ := set $tls "ca_file" "/etc/kaizen-otel/ca/jaeger/ca.crt" -}}{{- end -}}
-{{- $_ := set $settings "tls" $tls -}}
+
+{{/* Endpoint of a destination, with the demo's where none is given: list $ "jaeger" */}}
+{{- define "kaizen-otel.endpoint" -}}
+{{- $root := index . 0 -}}
+{{- $name := index . 1 -}}
+{{- $endpoint := (index $root.Values.destinations $name).endpoint -}}
+{{- if or $endpoint (not $root.Values.demo.enabled) -}}
+{{- $endpoint -}}
+{{- else -}}
+{{- $host := include "kaizen-otel.host" (dict "root" $root "tier" (printf "demo-%s" (ternary "opensearch" $name (eq $name "elasticsearch")))) -}}
+{{- if eq $name "jaeger" -}}{{- printf "%s:4317" $host -}}
+{{- else if eq $name "elasticsearch" -}}{{- printf "http://%s:9200" $host -}}
+{{- else if eq $root.Values.destinations.prometheus.protocol "otlp" -}}{{- printf "http://%s:9090/api/v1/otlp/v1/metrics" $host -}}
+{{- else -}}{{- printf "http://%s:9090/api/v1/write" $host -}}
 {{- end -}}
-{{- if $jaeger.bearerSecret.name -}}
+{{- end -}}
+{{- end -}}
+
+{{/* TLS of an exporter: list "folder" (destination's tls) */}}
+{{- define "kaizen-otel.exporterTls" -}}
+{{- $folder := printf "/etc/kaizen-otel/destinations/%s" (index . 0) -}}
+{{- $tls := index . 1 -}}
+{{- $found := dict -}}
+{{- if ($tls.caSecret).name -}}{{- $_ := set $found "ca_file" (printf "%s-ca/ca.crt" $folder) -}}{{- end -}}
+{{- if ($tls.clientSecret).name -}}
+{{- $_ := set $found "cert_file" (printf "%s-client/tls.crt" $folder) -}}
+{{- $_ := set $found "key_file" (printf "%s-client/tls.key" $folder) -}}
+{{- end -}}
+{{- if $found -}}{{- $_ := set $found "reload_interval" "1m" -}}{{- end -}}
+{{- toJson $found -}}
+{{- end -}}
+
+{{- define "kaizen-otel.extraName" -}}
+{{- printf "otlp_%s/extra_%s" .protocol .name -}}
+{{- end -}}
+
+{{/* An exporter of destinations.extra, as JSON; its queue is as durable as that of traces. */}}
+{{- define "kaizen-otel.extraExporter" -}}
+{{- $tls := include "kaizen-otel.exporterTls" (list (printf "extra-%s" .name) (default dict .tls)) | fromJson -}}
+{{- if eq .protocol "grpc" -}}{{- $_ := set $tls "insecure" (not (.tls).enabled) -}}{{- end -}}
+{{- $batch := dict "sizer" "bytes" "flush_timeout" "200ms" "min_size" 1000000 "max_size" 4000000 -}}
+{{- $queue := dict "storage" "file_storage/queue" "sizer" "items" "queue_size" 200000 "batch" $batch -}}
+{{- $found := dict "endpoint" .endpoint "retry_on_failure" (dict "max_elapsed_time" "0s") "sending_queue" $queue -}}
+{{- if $tls -}}{{- $_ := set $found "tls" $tls -}}{{- end -}}
+{{- if (.bearerSecret).name -}}
+{{- $_ := set $found "headers" (dict "authorization" (printf "Bearer ${env:EXTRA_%s_BEARER_TOKEN}" (upper .name))) -}}
+{{- end -}}
+{{- toJson $found -}}
+{{- end -}}
+
+{{/* The exporters' settings that destinations ask for, as JSON. */}}
+{{- define "kaizen-otel.destinations" -}}
+{{- $d := .Values.destinations -}}
+{{- $exporters := dict -}}
+{{- $tls := include "kaizen-otel.exporterTls" (list "jaeger" $d.jaeger.tls) | fromJson -}}
+{{- $settings := dict -}}
+{{- if $d.jaeger.tls.enabled -}}{{- $_ := set $settings "tls" (set $tls "insecure" false) -}}{{- end -}}
+{{- if $d.jaeger.bearerSecret.name -}}
 {{- $_ := set $settings "headers" (dict "authorization" "Bearer ${env:JAEGER_BEARER_TOKEN}") -}}
 {{- end -}}
 {{- if $settings -}}{{- $_ := set $exporters "otlp_grpc/jaeger" $settings -}}{{- end -}}
+{{- $tls = include "kaizen-otel.exporterTls" (list "prometheus" $d.prometheus.tls) | fromJson -}}
 {{- $settings = dict -}}
-{{- if $prometheus.tls.caSecret.name -}}
-{{- $_ := set $settings "tls" (dict "ca_file" "/etc/kaizen-otel/ca/prometheus/ca.crt") -}}
-{{- end -}}
-{{- if $prometheus.bearerSecret.name -}}
+{{- if $tls -}}{{- $_ := set $settings "tls" $tls -}}{{- end -}}
+{{- if $d.prometheus.bearerSecret.name -}}
 {{- $_ := set $settings "headers" (dict "Authorization" "Bearer ${env:PROMETHEUS_BEARER_TOKEN}") -}}
 {{- end -}}
-{{- if $settings -}}{{- $_ := set $exporters "prometheus_remote_write" $settings -}}{{- end -}}
-{{- $settings = dict -}}
-{{- if $elasticsearch.tls.caSecret.name -}}
-{{- $_ := set $settings "tls" (dict "ca_file" "/etc/kaizen-otel/ca/elasticsearch/ca.crt") -}}
+{{- if $settings -}}
+{{- $_ := set $exporters (ternary "otlp_http/prometheus" "prometheus_remote_write" (eq $d.prometheus.protocol "otlp")) $settings -}}
 {{- end -}}
-{{- if $elasticsearch.basicSecret.name -}}
+{{- $tls = include "kaizen-otel.exporterTls" (list "elasticsearch" $d.elasticsearch.tls) | fromJson -}}
+{{- $settings = dict -}}
+{{- if $tls -}}{{- $_ := set $settings "tls" $tls -}}{{- end -}}
+{{- if $d.elasticsearch.basicSecret.name -}}
 {{- $_ := set $settings "user" "${env:ELASTICSEARCH_USER}" -}}
 {{- $_ := set $settings "password" "${env:ELASTICSEARCH_PASSWORD}" -}}
 {{- end -}}
-{{- if $elasticsearch.apiKeySecret.name -}}
+{{- if $d.elasticsearch.apiKeySecret.name -}}
 {{- $_ := set $settings "api_key" "${env:ELASTICSEARCH_API_KEY}" -}}
 {{- end -}}
 {{- if $settings -}}{{- $_ := set $exporters "elasticsearch" $settings -}}{{- end -}}
-{{- if $exporters -}}{{- toYaml (dict "exporters" $exporters) -}}{{- end -}}
+{{- range $d.extra -}}
+{{- $_ := set $exporters (include "kaizen-otel.extraName" .) (include "kaizen-otel.extraExporter" . | fromJson) -}}
 {{- end -}}
-
-{{/* One variable from a Secret: list "NAME" (dict "name" "s" "key" "k") */}}
-{{- define "kaizen-otel.secretVariable" -}}
-{{- $secret := index . 1 -}}
-- name: {{ index . 0 }}
-  valueFrom:
-    secretKeyRef:
-      name: {{ $secret.name }}
-      key: {{ $secret.key }}
-{{- end -}}
-
-{{- define "kaizen-otel.destinationEnv" -}}
-{{- $d := .Values.destinations -}}
-- name: JAEGER_OTLP_ENDPOINT
-  value: {{ $d.jaeger.endpoint | quote }}
-- name: PROMETHEUS_REMOTE_WRITE_ENDPOINT
-  value: {{ $d.prometheus.endpoint | quote }}
-- name: ELASTICSEARCH_ENDPOINT
-  value: {{ $d.elasticsearch.endpoint | quote }}
-{{- if $d.jaeger.bearerSecret.name }}
-{{ include "kaizen-otel.secretVariable" (list "JAEGER_BEARER_TOKEN" $d.jaeger.bearerSecret) }}
-{{- end }}
-{{- if $d.prometheus.bearerSecret.name }}
-{{ include "kaizen-otel.secretVariable" (list "PROMETHEUS_BEARER_TOKEN" $d.prometheus.bearerSecret) }}
-{{- end }}
-{{- with $d.elasticsearch.basicSecret }}{{- if .name }}
-{{ include "kaizen-otel.secretVariable" (list "ELASTICSEARCH_USER" (dict "name" .name "key" .userKey)) }}
-{{ include "kaizen-otel.secretVariable" (list "ELASTICSEARCH_PASSWORD" (dict "name" .name "key" .passwordKey)) }}
-{{- end }}{{- end }}
-{{- if $d.elasticsearch.apiKeySecret.name }}
-{{ include "kaizen-otel.secretVariable" (list "ELASTICSEARCH_API_KEY" $d.elasticsearch.apiKeySecret) }}
-{{- end }}
-{{- end -}}
-
-{{/* The destinations that bring a certificate authority, as "name: {name, key}". */}}
-{{- define "kaizen-otel.authorities" -}}
-{{- $found := dict -}}
-{{- range $name, $destination := .Values.destinations -}}
-{{- if $destination.tls.caSecret.name -}}{{- $_ := set $found $name $destination.tls.caSecret -}}{{- end -}}
-{{- end -}}
-{{- toYaml $found -}}
+{{- toJson $exporters -}}
 {{- end -}}
 
 {{/* The port of an endpoint, for the NetworkPolicy: what stands behind the last colon, else the scheme's. */}}
@@ -88,4 +94,15 @@ Empty when no destination asks for either.
 {{- $authority := regexReplaceAll "^[a-z]+://" . "" | splitList "/" | first -}}
 {{- $port := regexFind ":[0-9]+$" $authority | trimPrefix ":" -}}
 {{- $port | default (ternary "443" "80" (hasPrefix "https://" .)) -}}
+{{- end -}}
+
+{{/* The ports of all destinations, each once, as a JSON list. */}}
+{{- define "kaizen-otel.destinationPorts" -}}
+{{- $root := . -}}
+{{- $ports := dict -}}
+{{- range list "jaeger" "prometheus" "elasticsearch" -}}
+{{- $_ := set $ports (include "kaizen-otel.endpoint" (list $root .) | include "kaizen-otel.port") true -}}
+{{- end -}}
+{{- range .Values.destinations.extra -}}{{- $_ := set $ports (include "kaizen-otel.port" .endpoint) true -}}{{- end -}}
+{{- keys $ports | sortAlpha | toJson -}}
 {{- end -}}

@@ -2,8 +2,9 @@
 The pod of a tier: dict "root" $ "tier" "gateway". It keeps the Pod Security level "restricted".
 */}}
 {{- define "kaizen-otel.podMetadata" -}}
+# Without the chart's version: an upgrade that changes nothing of a pod leaves it running.
 labels:
-  {{- include "kaizen-otel.labels" . | nindent 2 }}
+  {{- include "kaizen-otel.selectorLabels" . | nindent 2 }}
   {{- with .root.Values.podLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -13,24 +14,11 @@ annotations:
 {{- end }}
 {{- end -}}
 
-{{- define "kaizen-otel.ports" -}}
-{{- if eq .tier "gateway" }}
-- {name: otlp-grpc, containerPort: 4317}
-- {name: otlp-http, containerPort: 4318}
-{{- else }}
-- {name: audit, containerPort: 4319}
-{{- end }}
-- {name: health, containerPort: 13133}
-- {name: metrics, containerPort: 8888}
-{{- end -}}
-
-{{- define "kaizen-otel.podSpec" -}}
-{{- $root := .root -}}
-{{- $values := index $root.Values .tier -}}
-serviceAccountName: {{ include "kaizen-otel.serviceAccountName" $root }}
+{{/* What every pod of this chart begins with. */}}
+{{- define "kaizen-otel.podSecurity" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
-{{- with $root.Values.image.pullSecrets }}
+{{- with .Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
   - name: {{ . }}
@@ -43,98 +31,120 @@ securityContext:
   fsGroup: 10001
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile: {type: RuntimeDefault}
-# Enough to flush after the sleep; the Collector itself stops on SIGTERM.
-terminationGracePeriodSeconds: {{ add $root.Values.preStopSleepSeconds 30 }}
-containers:
-  - name: collector
-    image: {{ include "kaizen-otel.image" $root }}
-    imagePullPolicy: {{ $root.Values.image.pullPolicy }}
-    args:
-      - --config=/etc/kaizen-otel/config/gateway.yaml
-      {{- if and (eq .tier "gateway") (include "kaizen-otel.destinations" $root) }}
-      - --config=/etc/kaizen-otel/config/destinations.yaml
-      {{- end }}
-    env:
-      # Inside the pod's own network; who reaches it is the NetworkPolicy's business.
-      - {name: KAIZEN_OTEL_BIND, value: "0.0.0.0"}
-      - {name: KAIZEN_OTEL_QUEUE_DIR, value: /var/lib/kaizen-otel/queue}
-      - {name: KAIZEN_OTEL_AUDIT_DIR, value: /var/lib/kaizen-otel/audit}
-      - {name: KAIZEN_OTEL_DEAD_LETTER_DIR, value: /var/lib/kaizen-otel/dead-letter}
-      {{- if eq .tier "gateway" }}
-      {{- include "kaizen-otel.destinationEnv" $root | nindent 6 }}
-      {{- end }}
-    ports:
-      {{- include "kaizen-otel.ports" . | trim | nindent 6 }}
-    securityContext:
-      allowPrivilegeEscalation: false
-      readOnlyRootFilesystem: true
-      runAsNonRoot: true
-      capabilities: {drop: [ALL]}
-    resources:
-      {{- toYaml $values.resources | nindent 6 }}
-    startupProbe:
-      httpGet: {path: /, port: health}
-      periodSeconds: 1
-      failureThreshold: 60
-    readinessProbe:
-      httpGet: {path: /, port: health}
-      periodSeconds: 5
-    livenessProbe:
-      httpGet: {path: /, port: health}
-      periodSeconds: 10
-      failureThreshold: 6
-    lifecycle:
-      preStop:
-        sleep: {seconds: {{ $root.Values.preStopSleepSeconds }}}
-    volumeMounts:
-      - {name: config, mountPath: /etc/kaizen-otel/config, readOnly: true}
-      - {name: data, mountPath: /var/lib/kaizen-otel}
-      {{- if eq .tier "gateway" }}
-      {{- range $name, $_ := include "kaizen-otel.authorities" $root | fromYaml }}
-      - {name: ca-{{ $name }}, mountPath: /etc/kaizen-otel/ca/{{ $name }}, readOnly: true}
-      {{- end }}
-      {{- end }}
-volumes:
-  - name: config
-    configMap:
-      name: {{ include "kaizen-otel.configName" . }}
-  {{- if and (eq .tier "gateway") (not $values.queue.persistent) }}
-  - name: data
-    emptyDir: {sizeLimit: {{ $values.queue.size }}}
-  {{- end }}
-  {{- if eq .tier "gateway" }}
-  {{- range $name, $secret := include "kaizen-otel.authorities" $root | fromYaml }}
-  - name: ca-{{ $name }}
-    secret:
-      secretName: {{ $secret.name }}
-      items:
-        - {key: {{ $secret.key }}, path: ca.crt}
-  {{- end }}
-  {{- end }}
-{{- with $values.nodeSelector }}
-nodeSelector:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $values.tolerations }}
-tolerations:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $values.affinity }}
-affinity:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
 {{- end -}}
 
-{{/* A claim of its own for each pod, kept when the StatefulSet shrinks or goes. */}}
-{{- define "kaizen-otel.claim" -}}
-metadata:
-  name: data
-spec:
-  accessModes: [ReadWriteOnce]
-  {{- with .storageClass }}
-  storageClassName: {{ . }}
+{{- define "kaizen-otel.containerSecurity" -}}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  runAsNonRoot: true
+  capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{- define "kaizen-otel.ports" -}}
+{{- if eq .tier "audit" -}}
+- {name: audit, containerPort: 4319}
+{{- else -}}
+- {name: otlp-grpc, containerPort: 4317}
+- {name: otlp-http, containerPort: 4318}
+{{- end }}
+- {name: health, containerPort: 13133}
+- {name: metrics, containerPort: 8888}
+{{- end -}}
+
+{{/* A share of a quantity of bytes, in MiB: list "1Gi" 0.8 */}}
+{{- define "kaizen-otel.mebibytes" -}}
+{{- $text := toString (index . 0) -}}
+{{- $units := dict "" 1 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{- $unit := regexFind "(m|k|M|G|T|Ki|Mi|Gi|Ti)$" $text -}}
+{{- divf (mulf (trimSuffix $unit $text | float64) (get $units $unit) (index . 1)) 1048576 | floor | int64 -}}
+{{- end -}}
+
+{{/* NAME -> value of everything that the Collector of a tier reads and that is no secret, as JSON. */}}
+{{- define "kaizen-otel.variables" -}}
+{{- $root := .root -}}
+{{- $v := $root.Values -}}
+{{- $memory := include "kaizen-otel.mebibytes" (list (index $v .tier).resources.limits.memory 0.8) -}}
+{{- /* Inside the pod's own network; who reaches it is the NetworkPolicy's business. */ -}}
+{{- $found := dict "KAIZEN_OTEL_BIND" "0.0.0.0" "GOMEMLIMIT" (printf "%sMiB" $memory) -}}
+{{- if eq .tier "audit" -}}
+{{- $_ := set $found "KAIZEN_OTEL_AUDIT_DIR" "/var/lib/kaizen-otel/audit" -}}
+{{- else -}}
+{{- $_ := set $found "KAIZEN_OTEL_QUEUE_DIR" "/var/lib/kaizen-otel/queue" -}}
+{{- end -}}
+{{- if eq .tier "agent" -}}
+{{- $_ := set $found "KAIZEN_OTEL_MEMORY_MIB" $memory -}}
+{{- $gateway := include "kaizen-otel.host" (dict "root" $root "tier" "gateway") -}}
+{{- $_ := set $found "KAIZEN_OTEL_GATEWAY_ENDPOINT" (printf "%s:4317" $gateway) -}}
+{{- $_ := set $found "KAIZEN_OTEL_GATEWAY_INSECURE" (toString (not $v.tls.enabled)) -}}
+{{- if $v.tls.enabled -}}
+{{- $_ := set $found "KAIZEN_OTEL_GATEWAY_CA_FILE" "/etc/kaizen-otel/tls/ca.crt" -}}
+{{- if $v.tls.clients.required -}}
+{{- $own := ternary "/etc/kaizen-otel/tls/server" "/etc/kaizen-otel/client/tls" $v.tls.certManager.enabled -}}
+{{- $_ := set $found "KAIZEN_OTEL_GATEWAY_CERT_FILE" (printf "%s.crt" $own) -}}
+{{- $_ := set $found "KAIZEN_OTEL_GATEWAY_KEY_FILE" (printf "%s.key" $own) -}}
+{{- end -}}
+{{- end -}}
+{{- else if eq .tier "gateway" -}}
+{{- $_ := set $found "KAIZEN_OTEL_AUDIT_DIR" "/var/lib/kaizen-otel/audit" -}}
+{{- $_ := set $found "KAIZEN_OTEL_DEAD_LETTER_DIR" "/var/lib/kaizen-otel/dead-letter" -}}
+{{- $_ := set $found "JAEGER_OTLP_ENDPOINT" (include "kaizen-otel.endpoint" (list $root "jaeger")) -}}
+{{- $_ := set $found "ELASTICSEARCH_ENDPOINT" (include "kaizen-otel.endpoint" (list $root "elasticsearch")) -}}
+{{- $isOtlp := eq $v.destinations.prometheus.protocol "otlp" -}}
+{{- $_ := set $found (ternary "PROMETHEUS_OTLP_ENDPOINT" "PROMETHEUS_REMOTE_WRITE_ENDPOINT" $isOtlp) (include "kaizen-otel.endpoint" (list $root "prometheus")) -}}
+{{- with $v.gateway.tailSampling -}}{{- if .enabled -}}
+{{- $_ := set $found "KAIZEN_OTEL_SAMPLING_WAIT" (printf "%ds" (int .waitSeconds)) -}}
+{{- $_ := set $found "KAIZEN_OTEL_SAMPLING_SLOW_MS" (toString .slowMilliseconds) -}}
+{{- $_ := set $found "KAIZEN_OTEL_SAMPLING_PERCENTAGE" (toString .percentage) -}}
+{{- end -}}{{- end -}}
+{{- end -}}
+{{- merge $found (include "kaizen-otel.securityVariables" . | fromJson) | toJson -}}
+{{- end -}}
+
+{{/* The Collector's container: dict "root" $ "tier" "gateway" "validate" false */}}
+{{- define "kaizen-otel.collector" -}}
+name: {{ ternary (printf "validate-%s" .tier) "collector" .validate }}
+image: {{ include "kaizen-otel.image" .root }}
+imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+args:
+  {{- if .validate }}
+  - validate
   {{- end }}
-  resources:
-    requests:
-      storage: {{ .size }}
+  {{- include "kaizen-otel.configArguments" . | nindent 2 }}
+env:
+  {{- range $name, $value := include "kaizen-otel.variables" . | fromJson }}
+  - {name: {{ $name }}, value: {{ $value | quote }}}
+  {{- end }}
+  {{- range include "kaizen-otel.secretVariables" . | fromJsonArray }}
+  {{- include "kaizen-otel.secretVariable" . | nindent 2 }}
+  {{- end }}
+{{- with (index .root.Values .tier).environmentSecrets }}
+envFrom:
+  {{- range . }}
+  - secretRef: {name: {{ . }}}
+  {{- end }}
+{{- end }}
+{{ include "kaizen-otel.containerSecurity" . }}
+resources:
+  {{- toYaml (index .root.Values .tier).resources | nindent 2 }}
+volumeMounts:
+  - {name: {{ ternary (printf "config-%s" .tier) "config" .validate }}, mountPath: /etc/kaizen-otel/config, readOnly: true}
+  - {name: data, mountPath: /var/lib/kaizen-otel}
+  {{- range include "kaizen-otel.secretFiles" . | fromJsonArray }}
+  - {name: {{ ternary (printf "%s-%s" $.tier .volume) .volume $.validate }}, mountPath: {{ .path }}, readOnly: true}
+  {{- end }}
+{{- end -}}
+
+{{/* The volumes of a tier's Secrets; for validation what cert-manager has not made yet may lack. */}}
+{{- define "kaizen-otel.secretVolumes" -}}
+{{- range include "kaizen-otel.secretFiles" . | fromJsonArray }}
+- name: {{ ternary (printf "%s-%s" $.tier .volume) .volume $.validate }}
+  secret:
+    secretName: {{ .secret }}
+    {{- if and $.validate $.root.Values.tls.certManager.enabled (eq .volume "tls") }}
+    optional: true
+    {{- end }}
+    items:
+      {{- toYaml .items | nindent 6 }}
+{{- end }}
 {{- end -}}
