@@ -28,8 +28,12 @@ make collector | backends | containers | audit | e2e | view          real progra
 make coverage    branch coverage; at least 95 % where bytes can be lost
 make bench       what telemetry costs, beside its peers; ARGS="--help" tells more
 make bench-audit what one audit record costs, here and elsewhere; nothing is asserted
+make bench-collector  what a Collector carries per core, beside the components' defaults
 make campaign-audit   hours of faults, kills and forgeries; results as JSON in build/campaign
 make campaign-encoder  100,000 inputs for every encoder, against opentelemetry-proto
+make sbom        bills of materials (CycloneDX) of the wheel and the Collectors, into build/sbom
+make vulnerabilities  known ones of both; says so where no advisory database is reached (code 4)
+make campaign-collector  long runs of faults against real Collectors; results as JSON
 make docs        the documentation, into build/docs
 make changelog   what the next release's entry will say
 make setup       only the virtual environment
@@ -94,6 +98,12 @@ def _bench_audit() -> int:
     return setup.setup("test") or _call(command)
 
 
+def _bench_collector() -> int:
+    arguments = shlex.split(os.environ.get("ARGS", ""))
+    command = [tool("python"), "-m", "benchmarks.collector", *arguments]
+    return setup.setup("test") or _call(command)
+
+
 def _campaign_audit() -> int:
     arguments = shlex.split(os.environ.get("ARGS", "--scale full"))
     command = [tool("python"), "-m", "tests.campaigns.audit", *arguments]
@@ -104,6 +114,16 @@ def _campaign_encoder() -> int:
     arguments = shlex.split(os.environ.get("ARGS", ""))
     command = [tool("python"), "-m", "tests.campaigns.encoder", *arguments]
     return setup.setup("test") or _call(command)
+
+
+def _campaign_collector() -> int:
+    arguments = shlex.split(os.environ.get("ARGS", "--scale full"))
+    command = [tool("python"), "-m", "tests.campaigns.collector", *arguments]
+    return setup.setup("test") or _call(command)
+
+
+def _supply_chain(name: str) -> int:
+    return setup.setup("test") or _call([tool("python"), str(ROOT / ".ci" / f"{name}.py")])
 
 
 def _docs() -> int:
@@ -134,8 +154,12 @@ TARGETS: dict[str, Callable[[], int]] = {
     "test": _test,
     "bench": _bench,
     "bench-audit": _bench_audit,
+    "bench-collector": _bench_collector,
     "campaign-audit": _campaign_audit,
     "campaign-encoder": _campaign_encoder,
+    "campaign-collector": _campaign_collector,
+    "sbom": partial(_supply_chain, "sbom"),
+    "vulnerabilities": partial(_supply_chain, "vulnerabilities"),
     "check": _check,
     "coverage": _coverage,
     "docs": _docs,

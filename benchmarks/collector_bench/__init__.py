@@ -1,0 +1,1 @@
+"""What a shipped Collector carries, beside the components' defaults: ``make bench-collector``."""
