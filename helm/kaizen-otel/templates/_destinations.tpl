@@ -3,13 +3,12 @@ The destinations: what they add to gateway.yaml. Only names of environment varia
 here; the values come from Secrets.
 */}}
 
-{{/* Endpoint of a destination, with the demo's where none is given: list $ "jaeger" */}}
+{{/* Endpoint of a destination, or of the demo's backend: list $ "jaeger" */}}
 {{- define "kaizen-otel.endpoint" -}}
 {{- $root := index . 0 -}}
 {{- $name := index . 1 -}}
-{{- $endpoint := (index $root.Values.destinations $name).endpoint -}}
-{{- if or $endpoint (not $root.Values.demo.enabled) -}}
-{{- $endpoint -}}
+{{- if not $root.Values.demo.enabled -}}
+{{- (index $root.Values.destinations $name).endpoint -}}
 {{- else -}}
 {{- $host := include "kaizen-otel.host" (dict "root" $root "tier" (printf "demo-%s" (ternary "opensearch" $name (eq $name "elasticsearch")))) -}}
 {{- if eq $name "jaeger" -}}{{- printf "%s:4317" $host -}}

@@ -14,11 +14,11 @@ annotations:
 {{- end }}
 {{- end -}}
 
-{{/* What every pod of this chart begins with. */}}
+{{/* What every pod of this chart begins with: dict "root" $ "user" 10001 */}}
 {{- define "kaizen-otel.podSecurity" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
-{{- with .Values.image.pullSecrets }}
+{{- with .root.Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
   - name: {{ . }}
@@ -26,17 +26,18 @@ imagePullSecrets:
 {{- end }}
 securityContext:
   runAsNonRoot: true
-  runAsUser: 10001
-  runAsGroup: 10001
-  fsGroup: 10001
+  runAsUser: {{ .user }}
+  runAsGroup: {{ .user }}
+  fsGroup: {{ .user }}
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile: {type: RuntimeDefault}
 {{- end -}}
 
+{{/* Nothing, or dict "isWritable" true for a program that writes beside itself. */}}
 {{- define "kaizen-otel.containerSecurity" -}}
 securityContext:
   allowPrivilegeEscalation: false
-  readOnlyRootFilesystem: true
+  readOnlyRootFilesystem: {{ not .isWritable }}
   runAsNonRoot: true
   capabilities: {drop: [ALL]}
 {{- end -}}
@@ -124,7 +125,7 @@ envFrom:
   - secretRef: {name: {{ . }}}
   {{- end }}
 {{- end }}
-{{ include "kaizen-otel.containerSecurity" . }}
+{{ include "kaizen-otel.containerSecurity" dict }}
 resources:
   {{- toYaml (index .root.Values .tier).resources | nindent 2 }}
 volumeMounts:

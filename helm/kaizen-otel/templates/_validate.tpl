@@ -11,7 +11,16 @@
 
 {{- define "kaizen-otel.validateDestinations" -}}
 {{- $d := .Values.destinations -}}
-{{- if not .Values.demo.enabled -}}
+{{- if .Values.demo.enabled -}}
+{{- range list (list "jaeger.tls.enabled" $d.jaeger.tls.enabled) (list "jaeger.bearerSecret.name" $d.jaeger.bearerSecret.name)
+  (list "prometheus.tls.caSecret.name" $d.prometheus.tls.caSecret.name) (list "prometheus.bearerSecret.name" $d.prometheus.bearerSecret.name)
+  (list "elasticsearch.tls.caSecret.name" $d.elasticsearch.tls.caSecret.name) (list "elasticsearch.basicSecret.name" $d.elasticsearch.basicSecret.name)
+  (list "elasticsearch.apiKeySecret.name" $d.elasticsearch.apiKeySecret.name) -}}
+{{- if last . -}}
+{{- fail (printf "demo.enabled replaces the destinations by backends without TLS and credentials, and destinations.%s is set. Please set demo.enabled to false." (first .)) -}}
+{{- end -}}
+{{- end -}}
+{{- else -}}
 {{- range list
   (list "jaeger" "host:port of Jaeger's OTLP/gRPC receiver, for example jaeger-collector:4317")
   (list "prometheus" "the URL of a remote-write receiver, for example http://prometheus:9090/api/v1/write")

@@ -3,7 +3,7 @@
 {{- $root := .root -}}
 {{- $values := index $root.Values .tier -}}
 serviceAccountName: {{ include "kaizen-otel.serviceAccountName" $root }}
-{{ include "kaizen-otel.podSecurity" $root }}
+{{ include "kaizen-otel.podSecurity" (dict "root" $root "user" 10001) }}
 # Enough to flush after the sleep; the Collector itself stops on SIGTERM.
 terminationGracePeriodSeconds: {{ add $root.Values.preStopSleepSeconds 30 }}
 {{- if and (eq .tier "audit") $root.Values.audit.guard.enabled }}
@@ -80,7 +80,7 @@ affinity:
     - --listen=0.0.0.0:13134
   ports:
     - {name: guard, containerPort: 13134}
-  {{- include "kaizen-otel.containerSecurity" . | nindent 2 }}
+  {{- include "kaizen-otel.containerSecurity" dict | nindent 2 }}
   resources:
     {{- toYaml .Values.audit.guard.resources | nindent 4 }}
   readinessProbe:
