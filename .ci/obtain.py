@@ -10,7 +10,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from common import BUILD
+from common import BUILD, ROOT
 
 from kaizen_otel._collector.obtain import obtain as obtain_collector
 from kaizen_otel._collector.resources import config_path
@@ -44,6 +44,14 @@ def _browser() -> object:
     return shutil.which("chromium")
 
 
+def _cluster() -> object:
+    """What the chart's cluster is made of, of which only its tests know."""
+    sys.path.insert(0, str(ROOT))
+    from tests.cluster.kit import programs
+
+    return programs.objection() or programs.obtain().kube
+
+
 PROGRAMS: dict[str, Callable[[], object]] = {
     "dev": _dev,
     "gateway": lambda: gateway.obtain(progress=_say),
@@ -51,6 +59,7 @@ PROGRAMS: dict[str, Callable[[], object]] = {
     "prometheus": lambda: prometheus.obtain(progress=_say),
     "opensearch": lambda: opensearch.obtain(progress=_say),
     "browser": _browser,
+    "cluster": _cluster,
 }
 
 

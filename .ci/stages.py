@@ -35,12 +35,16 @@ TEST_FOLDERS = {
     "audit": "tests/audit",
     "e2e": "tests/e2e",
     "view": "tests/view",
+    "cluster": "tests/cluster",
 }
 LANE_PROCESSOR = (
     *("unit", "property", "export", "complaints", "kaizen"),
     *("crash", "trail", "contract", "chart"),
 )
 LANE_PROGRAMS = ("collector", "backends", "containers", "audit", "e2e", "view")
+#: After the second lane: its programs take many minutes to build, in the background until then.
+LANE_LAST = ("cluster",)
+OBTAINED = ("dev", "gateway", "jaeger", "prometheus", "opensearch", "browser")
 
 #: What `make coverage` runs, and the packages for which it has a bar.
 COVERED_BY = ("unit", "property", "export", "crash", "trail")
@@ -136,24 +140,18 @@ def run_checks() -> list[Result]:
         return list(pool.map(run_command, commands, commands.values()))
 
 
-def obtain_commands() -> dict[str, list[str]]:
-    """What fetches or builds the real programs; each is a no-op when the cache has them."""
-    return {
-        f"obtain {name}": [tool("python"), str(CI / "obtain.py"), name]
-        for name in ("dev", "gateway", "jaeger", "prometheus", "opensearch", "browser")
-    }
+def obtain_command(name: str) -> list[str]:
+    """What fetches or builds a real program; a no-op when the cache has it."""
+    return [tool("python"), str(CI / "obtain.py"), name]
 
 
-def run_obtain() -> list[Result]:
-    """Fetch or build the real programs.  What cannot be had is the tests' skip, not a failure."""
-    results = []
-    for name, command in obtain_commands().items():
-        result = run_command(name, command)
-        if result.failed:
-            result.note = "could not be obtained: see the lines above"
-        result.passed = result.failed = 0
-        results.append(result)
-    return results
+def run_obtain(name: str) -> Result:
+    """Fetch or build a real program.  What cannot be had is the tests' skip, not a failure."""
+    result = run_command(f"obtain {name}", obtain_command(name))
+    if result.failed:
+        result.note = "could not be obtained: see the lines above"
+    result.passed = result.failed = 0
+    return result
 
 
 def _lane_processor() -> list[Result]:
@@ -164,7 +162,11 @@ def _lane_processor() -> list[Result]:
 
 
 def _lane_programs() -> list[Result]:
-    return run_obtain() + [run_tests(name) for name in LANE_PROGRAMS]
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        cluster = pool.submit(run_obtain, "cluster")
+        results = [run_obtain(name) for name in OBTAINED]
+        results += [run_tests(name) for name in LANE_PROGRAMS]
+        return [*results, cluster.result(), *(run_tests(name) for name in LANE_LAST)]
 
 
 def machine_is_complete() -> bool:

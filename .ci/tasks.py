@@ -25,6 +25,8 @@ make check       format, lint, types, import contracts, limits: seconds
 make unit | property | export | complaints | kaizen | crash | trail | contract | chart   no other
                  program
 make collector | backends | containers | audit | e2e | view          real programs
+make chart-cluster   the chart in a real Kubernetes cluster of one node (root on Linux; the first
+                 time builds it, many minutes)
 make coverage    branch coverage; at least 95 % where bytes can be lost
 make bench       what telemetry costs, beside its peers; ARGS="--help" tells more
 make bench-audit what one audit record costs, here and elsewhere; nothing is asserted
@@ -71,6 +73,10 @@ def _tests(name: str) -> int:
         return code
     command = [*stages.pytest_command(name), *shlex.split(os.environ.get("ARGS", ""))]
     return _call(command)
+
+
+def _chart_cluster() -> int:
+    return setup.setup("test") or _call(stages.obtain_command("cluster")) or _tests("cluster")
 
 
 def _test() -> int:
@@ -166,6 +172,7 @@ TARGETS: dict[str, Callable[[], int]] = {
     "changelog": _changelog,
     "clean": _clean,
     "help": _help,
+    "chart-cluster": _chart_cluster,
     **{name: partial(_tests, name) for name in stages.TEST_FOLDERS},
 }
 

@@ -28,6 +28,7 @@ _MARKED = {
     "audit",
     "e2e",
     "view",
+    "cluster",
 }
 
 # Times on a shared machine say nothing; what an example may cost is bounded by the test's timeout.

@@ -16,7 +16,7 @@ import subprocess
 import tarfile
 import tempfile
 import urllib.parse
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,7 @@ class ImageSpec:
     files: Mapping[str, Path | bytes]
     folders: tuple[str, ...]
     entrypoint: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def ensure_image(
@@ -68,7 +69,14 @@ def ensure_image(
     ``name`` is ``collector``, ``jaeger``, ``prometheus`` or ``elasticsearch``.  The tag changes
     with the content.  Raises SetupError saying what is missing.
     """
-    return put_image(_SPECS[name](cache, progress), host=host, progress=progress)
+    return put_image(image_spec(name, cache=cache, progress=progress), host=host, progress=progress)
+
+
+def image_spec(
+    name: str, *, cache: Path | None = None, progress: Callable[[str], None] = say
+) -> ImageSpec:
+    """What the local image ``name`` holds.  Raises SetupError saying what is missing."""
+    return _SPECS[name](cache, progress)
 
 
 def put_image(spec: ImageSpec, *, host: str, progress: Callable[[str], None] = say) -> str:
@@ -200,7 +208,8 @@ class _HashingWriter(io.RawIOBase):
 
 def _changes(spec: ImageSpec) -> list[str]:
     words = ", ".join(f'"{word}"' for word in spec.entrypoint)
-    return [f"USER {USER}:{USER}", f"ENTRYPOINT [{words}]"]
+    variables = [f"ENV {key}={value}" for key, value in sorted(spec.environment.items())]
+    return [f"USER {USER}:{USER}", f"ENTRYPOINT [{words}]", *variables]
 
 
 def _collector(cache: Path | None, progress: Callable[[str], None]) -> ImageSpec:

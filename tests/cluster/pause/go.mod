@@ -1,0 +1,3 @@
+module kaizen-otel.test/pause
+
+go 1.26.0
