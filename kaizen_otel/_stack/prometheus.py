@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from kaizen_otel._collector.resources import cache_directory
+from kaizen_otel._collector.resources import cache_directory, collector_directory
 from kaizen_otel._stack.build import (
     apt_update,
     build_go,
@@ -40,6 +40,7 @@ BINARY_VARIABLE = "KAIZEN_OTEL_PROMETHEUS"
 VERSION_MIN = (2, 40)
 _DEBIAN_NAME = "prometheus-debian"
 _DEBIAN_PROGRAM = Path("root/usr/bin/prometheus")
+RULES = "kaizen-otel.rules.yaml"
 _PACKAGE = "github.com/prometheus/prometheus/cmd/prometheus"
 
 
@@ -151,7 +152,18 @@ def launch(program: Path, *, ports: StackPorts, directory: Path) -> Launch:
     """How to start Prometheus with its files in ``directory``."""
     directory.mkdir(parents=True, exist_ok=True)
     config = directory / "prometheus.yaml"
-    config.write_text(yaml.safe_dump(configuration(), sort_keys=False), encoding="utf-8")
+    native = {
+        **configuration(),
+        # Alerts and recorded series; the Collector tells about itself to whoever asks.
+        "rule_files": [str(collector_directory() / "alerts" / RULES)],
+        "scrape_configs": [
+            {
+                "job_name": "kaizen-otel-collector",
+                "static_configs": [{"targets": [f"{LOOPBACK}:{ports.collector_metrics}"]}],
+            }
+        ],
+    }
+    config.write_text(yaml.safe_dump(native, sort_keys=False), encoding="utf-8")
     base = f"http://{LOOPBACK}:{ports.prometheus}"
     return Launch(
         component="prometheus",
@@ -184,9 +196,9 @@ def arguments(*, config: str, data: str, host: str, ports: StackPorts) -> tuple[
 
 
 def configuration() -> dict[str, Any]:
-    """Prometheus's own configuration: nothing is scraped, everything is written to it."""
+    """What is the same wherever it runs: agents are not scraped, their metrics are written."""
     return {
-        "global": {"scrape_interval": "15s"},
+        "global": {"scrape_interval": "15s", "evaluation_interval": "15s"},
         # The Collector sends again what was not taken, after what came later.
         "storage": {"tsdb": {"out_of_order_time_window": "30m"}},
     }

@@ -76,14 +76,20 @@ def query_jaeger_traces(
 
 
 def query_prometheus(
-    promql: str, *, url: str = PROMETHEUS_URL, timeout_s: float = TIMEOUT_S
+    promql: str,
+    *,
+    url: str = PROMETHEUS_URL,
+    time_s: float | None = None,
+    timeout_s: float = TIMEOUT_S,
 ) -> list[dict[str, Any]]:
     """The series of an instant query, each with ``metric`` (its labels) and ``value``.
 
-    ``value`` is the pair of Unix time in seconds and the number as text.  Raises OSError when
-    Prometheus cannot be reached, BackendError for an expression that it rejects.
+    ``value`` is the pair of Unix time in seconds and the number as text; ``time_s`` is the instant
+    that is asked about, if not now.  Raises OSError when Prometheus cannot be reached,
+    BackendError for an expression that it rejects.
     """
-    query = urllib.parse.urlencode({"query": promql})
+    asked = {"query": promql} if time_s is None else {"query": promql, "time": f"{time_s:.3f}"}
+    query = urllib.parse.urlencode(asked)
     answer = _get(f"{url}/api/v1/query?{query}", timeout_s=timeout_s)
     data = cast("dict[str, Any]", answer)["data"]
     if data["resultType"] == "scalar":

@@ -61,7 +61,10 @@ def test_an_interrupted_up_leaves_no_process(
     never_ready.write_text("#!/bin/sh\nexec sleep 600\n", encoding="utf-8")
     never_ready.chmod(0o755)
     with subprocess.Popen(
-        [*COMMAND, "up", "--free-ports", "--component", "jaeger", "--component", "prometheus"],
+        [
+            *(*COMMAND, "up", "--engine", "native", "--free-ports"),
+            *("--component", "jaeger", "--component", "prometheus"),
+        ],
         env={
             **os.environ,
             "XDG_STATE_HOME": str(tmp_path),

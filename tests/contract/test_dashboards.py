@@ -46,8 +46,9 @@ LABELS = {
     "status_code", "kind", "severity",
 }  # fmt: skip
 WORDS = {
-    "sum", "max", "min", "count", "by", "rate", "increase", "histogram_quantile", "time",
-    "or", "and", "unless", "max_over_time", "last_over_time", "label_values",
+    "sum", "max", "min", "count", "by", "rate", "histogram_quantile", "time",
+    "or", "and", "unless", "max_over_time", "min_over_time", "last_over_time", "label_values",
+    "increase", "resets", "offset",
 }  # fmt: skip
 
 
@@ -79,7 +80,7 @@ def known_labels() -> set[str]:
 
 def asked_names(expression: str) -> set[str]:
     bare = re.sub(r'"[^"]*"', '""', expression)
-    bare = re.sub(r"\{[^}]*\}|\[[^]]*\]|\bby \([^)]*\)", " ", bare)
+    bare = re.sub(r"\{[^}]*\}|\[[^]]*\]|\bby \([^)]*\)|\$\w+", " ", bare)
     words = set(re.findall(r"[a-zA-Z_:][a-zA-Z0-9_:]*", bare))
     return words - WORDS
 
@@ -121,6 +122,13 @@ def test_a_dashboard_is_whole(name: str) -> None:
     dashboard = DASHBOARDS[name]
     numbers = [panel["id"] for panel in dashboard["panels"]]
     assert len(numbers) == len(set(numbers))
+    titles, row = list[tuple[str, str]](), ""
+    for panel in dashboard["panels"]:
+        if panel["type"] == "row":
+            row = panel["title"]
+        else:
+            titles.append((row, panel["title"]))
+    assert len(titles) == len(set(titles))
     for panel in panels(dashboard):
         assert panel["description"], panel["title"]
         assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
@@ -129,7 +137,9 @@ def test_a_dashboard_is_whole(name: str) -> None:
         assert place["x"] + place["w"] <= 24, panel["title"]
         for target in panel["targets"]:
             assert "vector(0)" not in target["expr"], "nothing and zero are two things"
-            windows = set(re.findall(r"\[([^]]*)\]", target["expr"]))
+            # How far back a counter is looked for that began before the time that is shown.
+            expression = target["expr"].replace("[1h] offset $__", "$__")
+            windows = set(re.findall(r"\[([^]]*)\]", expression))
             is_instant = bool(target.get("instant"))
             assert windows <= ({"$__range"} if is_instant else {"$__rate_interval"})
     used = set(re.findall(r"\$([a-z]+)\b", json.dumps(expressions(dashboard))))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from collector.dashboards.source.panels import (
     AGENT,
-    OVER_RANGE,
+    BY_TIME,
     SERVICE,
     Dashboard,
     Variable,
@@ -16,6 +16,7 @@ from collector.dashboards.source.panels import (
     mean,
     quantile,
     risen,
+    risen_from_nothing,
     share,
     stat,
     total,
@@ -92,10 +93,9 @@ FLEET = Dashboard(
                      "percentunit", bad_from=0.05),
                 stat("Running", "Runs under way.", f"sum({ACTIVE}{{{SERVICE}}})"),
                 stat("Agents", "Agents that ran.",
-                     f"count(sum by (gen_ai_agent_name) (increase({RUN}_count{{{SERVICE}}}"
-                     f"[{OVER_RANGE}])) > 0)"),
+                     f"count({risen(f'{RUN}_count', SERVICE, by='gen_ai_agent_name')} > 0)"),
                 stat("p95 duration", "95 of 100 runs were faster.",
-                     quantile(0.95, RUN, SERVICE, window=OVER_RANGE), "s"),
+                     quantile(0.95, RUN, SERVICE, is_range=True), "s"),
             ),
         ),
         (
@@ -142,14 +142,14 @@ AGENT_DETAIL = Dashboard(
                 stat("Failed", "Runs that ended with an error.",
                      risen(f"{RUN}_count", SERVICE, AGENT, FAILED), bad_from=1),
                 stat("Mean duration", "Of all runs.",
-                     mean(RUN, SERVICE, AGENT, window=OVER_RANGE), "s"),
+                     mean(RUN, SERVICE, AGENT, is_range=True), "s"),
                 stat("Running", "Runs under way.", f"sum({ACTIVE}{{{SERVICE}, {AGENT}}})"),
                 stat("Tool calls", "Calls of tools that ended.",
                      risen(f"{TOOL}_count", SERVICE, AGENT)),
                 stat("Tool failures", "Calls of tools that failed.",
                      risen(f"{TOOL}_count", SERVICE, AGENT, FAILED), bad_from=1),
                 latency("Duration of a run", "Quantiles.", RUN, SERVICE, AGENT, width=12),
-                lines("Runs", "That worked and that failed, per second.",
+                lines("Worked and failed", "Runs that ended, per second.",
                       (total(f"{RUN}_count", SERVICE, AGENT, WORKED), "worked"),
                       (total(f"{RUN}_count", SERVICE, AGENT, FAILED), "failed"),
                       unit="reqps", width=12),
@@ -188,11 +188,11 @@ MODEL_LATENCY = Dashboard(
                 stat("Failed", "Calls that failed.",
                      risen(f"{MODEL}_count", SERVICE, MODEL_IS, FAILED), bad_from=1),
                 stat("p50", "Half of the calls were faster.",
-                     quantile(0.5, MODEL, SERVICE, MODEL_IS, window=OVER_RANGE), "s"),
+                     quantile(0.5, MODEL, SERVICE, MODEL_IS, is_range=True), "s"),
                 stat("p95", "95 of 100 calls were faster.",
-                     quantile(0.95, MODEL, SERVICE, MODEL_IS, window=OVER_RANGE), "s"),
+                     quantile(0.95, MODEL, SERVICE, MODEL_IS, is_range=True), "s"),
                 stat("p99", "99 of 100 calls were faster.",
-                     quantile(0.99, MODEL, SERVICE, MODEL_IS, window=OVER_RANGE), "s"),
+                     quantile(0.99, MODEL, SERVICE, MODEL_IS, is_range=True), "s"),
                 stat("Time in models", "Sum of the durations.",
                      risen(f"{MODEL}_sum", SERVICE, MODEL_IS), "s"),
             ),
@@ -233,13 +233,13 @@ TOKEN_USE = Dashboard(
                 stat("Received", "Output tokens.",
                      risen(f"{TOKENS}_sum", SERVICE, MODEL_IS, OUTPUT), width=6),
                 stat("Sent per call", "Mean of input tokens.",
-                     mean(TOKENS, SERVICE, MODEL_IS, INPUT, window=OVER_RANGE), width=6),
+                     mean(TOKENS, SERVICE, MODEL_IS, INPUT, is_range=True), width=6),
                 stat("Received per call", "Mean of output tokens.",
-                     mean(TOKENS, SERVICE, MODEL_IS, OUTPUT, window=OVER_RANGE), width=6),
+                     mean(TOKENS, SERVICE, MODEL_IS, OUTPUT, is_range=True), width=6),
                 lines("Tokens per second", "Sent and received.",
                       (total(f"{TOKENS}_sum", SERVICE, MODEL_IS, by="gen_ai_token_type"),
                        "{{gen_ai_token_type}}"), width=12),
-                lines("By model", "Both kinds, per second.",
+                lines("By model over time", "Both kinds, per second.",
                       (total(f"{TOKENS}_sum", SERVICE, MODEL_IS, by="gen_ai_request_model"),
                        "{{gen_ai_request_model}}"), width=12),
                 bars("By model", "In the time that is shown.",
@@ -271,7 +271,7 @@ TOOL_USE = Dashboard(
                            risen(f"{TOOL}_count", SERVICE, AGENT, TOOL_IS)),
                      "percentunit", bad_from=0.05, width=6),
                 stat("p95", "95 of 100 calls were faster.",
-                     quantile(0.95, TOOL, SERVICE, AGENT, TOOL_IS, window=OVER_RANGE), "s",
+                     quantile(0.95, TOOL, SERVICE, AGENT, TOOL_IS, is_range=True), "s",
                      width=6),
                 lines("Calls by tool", "Per second.",
                       (total(f"{TOOL}_count", SERVICE, AGENT, TOOL_IS, by="gen_ai_tool_name"),
@@ -304,26 +304,29 @@ TOPOLOGY = Dashboard(
         (
             "Spans",
             (
-                lines("Spans by operation", "Per second, from the span_metrics connector.",
-                      (total(CALLS, 'service_name=~"$service"', by="gen_ai_operation_name"),
-                       "{{gen_ai_operation_name}}"), unit="ops", width=12),
+                lines("Spans by operation", "So many at a time, from the span_metrics connector.",
+                      (risen_from_nothing(CALLS, 'service_name=~"$service"',
+                                          by="gen_ai_operation_name", window=BY_TIME),
+                       "{{gen_ai_operation_name}}"), width=12),
                 lines("Failed spans by operation", "Spans whose status is an error.",
-                      (total(CALLS, 'service_name=~"$service"',
-                             'status_code="STATUS_CODE_ERROR"', by="gen_ai_operation_name"),
-                       "{{gen_ai_operation_name}}"), unit="ops", width=12),
+                      (risen_from_nothing(CALLS, 'service_name=~"$service"',
+                                          'status_code="STATUS_CODE_ERROR"',
+                                          by="gen_ai_operation_name", window=BY_TIME),
+                       "{{gen_ai_operation_name}}"), width=12),
                 bars("Agents by service", "Runs of agents.",
-                     risen(CALLS, 'service_name=~"$service"',
-                           'gen_ai_operation_name="invoke_agent"',
-                           by="service_name, gen_ai_agent_name"),
+                     risen_from_nothing(CALLS, 'service_name=~"$service"',
+                                        'gen_ai_operation_name="invoke_agent"',
+                                        by="service_name, gen_ai_agent_name"),
                      "{{service_name}} / {{gen_ai_agent_name}}"),
                 bars("Tools by agent", "Calls of tools.",
-                     risen(CALLS, 'service_name=~"$service"',
-                           'gen_ai_operation_name="execute_tool"',
-                           by="gen_ai_agent_name, gen_ai_tool_name"),
+                     risen_from_nothing(CALLS, 'service_name=~"$service"',
+                                        'gen_ai_operation_name="execute_tool"',
+                                        by="gen_ai_agent_name, gen_ai_tool_name"),
                      "{{gen_ai_agent_name}} / {{gen_ai_tool_name}}"),
                 bars("Models by service", "Calls to models.",
-                     risen(CALLS, 'service_name=~"$service"', 'gen_ai_request_model!=""',
-                           by="service_name, gen_ai_request_model"),
+                     risen_from_nothing(CALLS, 'service_name=~"$service"',
+                                        'gen_ai_request_model!=""',
+                                        by="service_name, gen_ai_request_model"),
                      "{{service_name}} / {{gen_ai_request_model}}"),
             ),
         ),
@@ -344,7 +347,7 @@ MEMORY_USE = Dashboard(
                 stat("Failed", "Operations that failed.",
                      risen(f"{MEMORY}_count", SERVICE, FAILED), bad_from=1, width=8),
                 stat("p95", "95 of 100 were faster.",
-                     quantile(0.95, MEMORY, SERVICE, window=OVER_RANGE), "s", width=8),
+                     quantile(0.95, MEMORY, SERVICE, is_range=True), "s", width=8),
                 lines("By operation", "Per second.",
                       (total(f"{MEMORY}_count", SERVICE, by="gen_ai_operation_name"),
                        "{{gen_ai_operation_name}}"), unit="ops", width=12),
@@ -406,12 +409,24 @@ EMITTER = Dashboard(
 )  # fmt: skip
 
 
+KINDS = ("spans", "metric_points", "log_records")
+
+
 def _items(side: str, what: str) -> list[tuple[str, str]]:
     """Return the rates of what a Collector counts, each kind of item with its name."""
     return [
         (total(f"otelcol_{side}_{what}_{item}", INSTANCE, by=side), f"{{{{{side}}}}} {item} {what}")
-        for item in ("spans", "metric_points", "log_records")
+        for item in KINDS
     ]
+
+
+def _lost(what: str) -> list[tuple[str, str]]:
+    """Return how many items exporters gave up, each kind with its name."""
+    return [
+        (risen_from_nothing(f"otelcol_exporter_{what}_{item}", INSTANCE, by="exporter",
+                            window=BY_TIME), f"{{{{exporter}}}} {item} {what}")
+        for item in KINDS
+    ]  # fmt: skip
 
 
 COLLECTOR = Dashboard(
@@ -430,9 +445,8 @@ COLLECTOR = Dashboard(
                       *_items("receiver", "refused"), *_items("receiver", "failed"), unit="ops"),
                 lines("Sent", "Items per second, by exporter.", *_items("exporter", "sent"),
                       unit="ops"),
-                lines("Failed to send", "Items given up by an exporter: lost.",
-                      *_items("exporter", "send_failed"), *_items("exporter", "enqueue_failed"),
-                      unit="ops", width=12),
+                lines("Failed to send", "Items given up by an exporter: lost. So many at a time.",
+                      *_lost("send_failed"), *_lost("enqueue_failed"), width=12),
                 lines("Queues", "Share of each sending queue that is used.",
                       (f"otelcol_exporter_queue_size{{{INSTANCE}}} "
                        f"/ otelcol_exporter_queue_capacity{{{INSTANCE}}}", "{{exporter}}"),

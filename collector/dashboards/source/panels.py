@@ -1,8 +1,8 @@
 """A panel, a dashboard, and the queries that they are made of.
 
-Queries are made by functions, so that a name, a filter or a form is written once.  Everything that
-counts is asked by ``rate`` or ``increase`` over counters whose first sample is zero, so that a
-process that lives for seconds is counted.
+Queries are made by functions, so that a name, a filter or a form is written once.  Lines show
+rates, which are estimates; numbers and bars show what happened in the time that is shown, exactly,
+also of processes that lived for seconds: their counters' first sample is zero.
 """
 
 from __future__ import annotations
@@ -69,28 +69,50 @@ def selector(*filters: str) -> str:
     return "{" + ", ".join(filters) + "}" if filters else ""
 
 
-def total(name: str, *filters: str, by: str = "", window: str = BY_TIME, what: str = "rate") -> str:
-    """Return how much a counter rises, summed up, per value of the labels in ``by``."""
-    grouped = f" by ({by})" if by else ""
-    return f"sum{grouped} ({what}({name}{selector(*filters)}[{window}]))"
+def total(name: str, *filters: str, by: str = "") -> str:
+    """Return how fast a counter rises, per second, summed up per value of the labels in ``by``."""
+    return _summed(f"rate({name}{selector(*filters)}[{BY_TIME}])", by)
 
 
 def risen(name: str, *filters: str, by: str = "") -> str:
-    """Return how much a counter rose in the time that is shown."""
-    return total(name, *filters, by=by, window=OVER_RANGE, what="increase")
+    """Return how much a counter rose in the time that is shown, exactly.
+
+    Its first sample is zero, so it rose from its least value to its greatest.  ``increase`` would
+    add what it guesses of the time beyond the samples: half of all for a process that lived for
+    two of them.  It is asked only about counters that were set back, whose instance is used again.
+    """
+    shown = f"{name}{selector(*filters)}[{OVER_RANGE}]"
+    exact = f"max_over_time({shown}) - min_over_time({shown})"
+    return _summed(f"(({exact}) unless resets({shown}) > 0) or increase({shown})", by)
 
 
-def quantile(share: float, name: str, *filters: str, by: str = "", window: str = BY_TIME) -> str:
+def risen_from_nothing(name: str, *filters: str, by: str = "", window: str = OVER_RANGE) -> str:
+    """Return how much a counter rose that is not there before it counts: ``rate`` would miss that.
+
+    A Collector's counter of what was lost begins with the first loss.
+    """
+    chosen = f"{name}{selector(*filters)}"
+    greatest = f"max_over_time({chosen}[{window}])"
+    before = f"last_over_time({chosen}[1h] offset {window})"
+    return _summed(f"{greatest} - ({before} or {greatest} * 0)", by)
+
+
+def _summed(expression: str, by: str) -> str:
+    return f"sum by ({by}) ({expression})" if by else f"sum ({expression})"
+
+
+def quantile(share: float, name: str, *filters: str, by: str = "", is_range: bool = False) -> str:
     """Return a quantile of a histogram; ``name`` is without ``_bucket``."""
     labels = f"le, {by}" if by else "le"
-    inner = total(f"{name}_bucket", *filters, by=labels, window=window)
-    return f"histogram_quantile({share}, {inner})"
+    asked = risen if is_range else total
+    return f"histogram_quantile({share}, {asked(f'{name}_bucket', *filters, by=labels)})"
 
 
-def mean(name: str, *filters: str, by: str = "", window: str = BY_TIME) -> str:
-    """Return the mean of a histogram's values."""
-    above = total(f"{name}_sum", *filters, by=by, window=window)
-    return f"{above} / {total(f'{name}_count', *filters, by=by, window=window)}"
+def mean(name: str, *filters: str, by: str = "", is_range: bool = False) -> str:
+    """Return the mean of a histogram's values; none if there was none."""
+    asked = risen if is_range else total
+    whole, count = asked(f"{name}_sum", *filters, by=by), asked(f"{name}_count", *filters, by=by)
+    return share(whole, count)
 
 
 def share(part: str, whole: str) -> str:
