@@ -6,21 +6,31 @@ import json
 import signal
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from kaizen_otel._stack import COMPONENTS, NativeStack, StackPorts
-from kaizen_otel._stack.native import START_DEADLINE_S
+from kaizen_otel._stack import StackPorts
+from kaizen_otel._stack.choose import choose, find_running
+from kaizen_otel._stack.compose_layout import COMPONENTS
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from types import FrameType
 
     from kaizen_otel._stack import ComponentStatus
+    from kaizen_otel._stack.choose import Engine, Stack
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_native = click.option("--native", is_flag=True, help="Use processes of this machine.")
+_engine = click.option(
+    "--engine",
+    type=click.Choice(["auto", "compose", "native"]),
+    default="auto",
+    show_default=True,
+    help="Docker Compose, processes of this machine, or the first of them that can be had.",
+)
+_native = click.option("--native", is_flag=True, help="The same as --engine native.")
 _component = click.option(
     "--component",
     "components",
@@ -32,10 +42,14 @@ _component = click.option(
 
 @click.group()
 def stack() -> None:
-    """Start, inspect and end local backends: Jaeger, Prometheus, OpenSearch, the Collector."""
+    """Start, inspect and end the local stack: Collector, Jaeger, Prometheus, Elasticsearch.
+
+    With Docker Compose also Grafana and Kibana; without it OpenSearch stands for Elasticsearch.
+    """
 
 
 @stack.command("up")
+@_engine
 @_native
 @_json
 @_component
@@ -47,56 +61,81 @@ def stack() -> None:
     help=f"Another port; names: {', '.join(asdict(StackPorts()))}.",
 )
 @click.option("--free-ports", is_flag=True, help="Use ports that are free now, whichever.")
-@click.option("--deadline", "deadline_s", default=START_DEADLINE_S, help="Seconds to start in.")
+@click.option("--deadline", "deadline_s", type=float, help="Seconds to start in.")
+@click.option("--any-size", is_flag=True, help="Start even with little memory or disk.")
+@click.option(
+    "--secrets",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="TLS and passwords before everything, from a folder of make_secrets.py (Compose only).",
+)
+@click.option(
+    "--file",
+    "files",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="One more Compose file, merged last; may be given again.",
+)
 def up_command(
     *,
+    engine: Engine,
     native: bool,
     as_json: bool,
     components: tuple[str, ...],
     port_settings: tuple[str, ...],
     free_ports: bool,
-    deadline_s: float,
+    deadline_s: float | None,
+    any_size: bool,
+    secrets: Path | None,
+    files: tuple[Path, ...],
 ) -> None:
     """Obtain what is missing, start it, and print where it answers."""
-    _say_native(native=native)
     ports = (StackPorts.free() if free_ports else StackPorts()).changed(port_settings)
-    native_stack = NativeStack(ports=ports)
+    chosen = choose("native" if native else engine, ports=ports, secrets=secrets, files=files)
     with _terminated_as_interrupt():
-        native_stack.up(components or COMPONENTS, deadline_s=deadline_s)
-    _print_status(native_stack, as_json=as_json)
+        chosen.up(components or chosen.components, deadline_s=deadline_s, any_size=any_size)
+    _print_status(chosen, as_json=as_json)
 
 
 @stack.command("status")
+@_engine
 @_native
 @_json
-def status_command(*, native: bool, as_json: bool) -> None:
+def status_command(*, engine: Engine, native: bool, as_json: bool) -> None:
     """Print what each part does now; exit code 1 if a started part does not answer."""
-    _say_native(native=native)
-    found = _print_status(NativeStack(), as_json=as_json)
+    (running, *_) = find_running("native" if native else engine)
+    found = _print_status(running, as_json=as_json)
     if any(each.state in {"ended", "not answering"} for each in found):
         raise SystemExit(1)
 
 
 @stack.command("down")
+@_engine
 @_native
 @_json
-def down_command(*, native: bool, as_json: bool) -> None:
-    """End all parts; what they stored is kept (Jaeger keeps its traces in memory only)."""
-    _say_native(native=native)
-    ended = NativeStack().down()
+@click.option("--volumes", "with_volumes", is_flag=True, help="Remove what it stored as well.")
+def down_command(*, engine: Engine, native: bool, as_json: bool, with_volumes: bool) -> None:
+    """End all parts; what they stored is kept (a native Jaeger has its traces in memory only).
+
+    The audit trail is kept in any case.
+    """
+    ended: list[str] = []
+    for each in find_running("native" if native else engine):
+        ended += each.down(with_volumes=with_volumes)
     click.echo(json.dumps({"ended": ended}) if as_json else f"ended: {', '.join(ended) or 'none'}")
 
 
 @stack.command("logs")
+@_engine
 @_native
 @_json
 @_component
 @click.option("--lines", default=40, help="How many of the last lines.")
-def logs_command(*, native: bool, as_json: bool, components: tuple[str, ...], lines: int) -> None:
+def logs_command(
+    *, engine: Engine, native: bool, as_json: bool, components: tuple[str, ...], lines: int
+) -> None:
     """Print the last lines that the parts printed."""
-    _say_native(native=native)
-    native_stack = NativeStack()
-    found = {name: native_stack.log(name, lines) for name in components or COMPONENTS}
+    (running, *_) = find_running("native" if native else engine)
+    found = {name: running.log(name, lines) for name in components or running.components}
     if as_json:
         click.echo(json.dumps({name: text.splitlines() for name, text in found.items()}))
         return
@@ -104,26 +143,22 @@ def logs_command(*, native: bool, as_json: bool, components: tuple[str, ...], li
         click.echo(f"== {name}\n{text}" if text else f"== {name}: nothing")
 
 
-def _say_native(*, native: bool) -> None:
-    if not native:
-        click.echo("stack: using native processes of this machine (as with --native)", err=True)
-
-
-def _print_status(native_stack: NativeStack, *, as_json: bool) -> list[ComponentStatus]:
-    found = native_stack.status()
+def _print_status(shown: Stack, *, as_json: bool) -> list[ComponentStatus]:
+    found = shown.status()
     if as_json:
         content = {
             "components": [asdict(each) for each in found],
-            "urls": native_stack.urls,
-            "audit_directory": str(native_stack.audit_directory),
+            "urls": shown.urls,
+            "audit_directory": str(shown.audit_directory),
         }
         click.echo(json.dumps(content))
         return found
+    click.echo(f"stack: {shown.title}", err=True)
     for each in found:
         note = f"  ({each.note})" if each.note else ""
         click.echo(f"{each.component:<14} {each.state:<14} {each.url}{note}".rstrip())
-    if native_stack.urls:
-        click.echo(f"audit trail    {native_stack.audit_directory}")
+    if shown.urls:
+        click.echo(f"audit trail    {shown.audit_directory}")
         click.echo("`kaizen-otel stack down` ends it.")
     return found
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
 from kaizen_otel._collector.resources import state_directory
 from kaizen_otel._collector.run import log_tail
 from kaizen_otel._edges import SystemClock
-from kaizen_otel._stack import gateway, jaeger, opensearch, prometheus, state, templates
+from kaizen_otel._stack import gateway, jaeger, opensearch, prometheus, room, state, templates
 from kaizen_otel._stack.build import locked, say
 from kaizen_otel._stack.ports import LOOPBACK, StackPorts, refuse_taken
 from kaizen_otel._stack.processes import alive, answers, leave, start, stop, wait_until_ready
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 COMPONENTS = ("jaeger", "prometheus", "elasticsearch", "collector")
 START_DEADLINE_S = 180.0
 STOP_DEADLINE_S = 15.0
+#: What `down` removes if asked to: everything but the trail.
+STORED = (*COMPONENTS[:-1], "collector/queue", "collector/dead-letter")
 
 
 class _Obtain(Protocol):
@@ -104,13 +107,18 @@ class NativeStack:
         }
 
     def up(
-        self, components: Sequence[str] = COMPONENTS, *, deadline_s: float = START_DEADLINE_S
+        self,
+        components: Sequence[str] = COMPONENTS,
+        *,
+        deadline_s: float | None = None,
+        any_size: bool = False,
     ) -> None:
         """Obtain what is missing, start it and return when all of it answers.
 
         Components that run already are left alone.  Raises ConfigError for an unknown component,
-        or one that runs on other ports; SetupError when something cannot be obtained or started.
-        Then, and on an interrupt, what this call started is ended.
+        or one that runs on other ports; SetupError when something cannot be obtained or started,
+        or when memory or disk are short, which is not looked at with ``any_size``.  Then, and on
+        an interrupt, what this call started is ended.
         """
         unknown = set(components) - set(COMPONENTS)
         if unknown:
@@ -118,6 +126,12 @@ class NativeStack:
                 f"no component is called {', '.join(sorted(unknown))}: use {', '.join(COMPONENTS)}"
             )
         missing = [name for name in COMPONENTS if name in components and name not in self._alive()]
+        if missing and not any_size:
+            room.refuse_too_small(
+                room.find_room(self.directory),
+                memory_min=len(missing) * room.COMPONENT_MEMORY_MIN,
+                disk_min=room.DISK_MIN,
+            )
         programs = self.obtain(missing)
         with self._locked():
             self._refuse_other_ports()
@@ -128,17 +142,21 @@ class NativeStack:
                 for name in missing
                 if name not in self._alive()
             ]
-            self._start_all(launches, deadline_s)
+            self._start_all(launches, deadline_s or START_DEADLINE_S)
 
-    def down(self, *, deadline_s: float = STOP_DEADLINE_S) -> list[str]:
+    def down(self, *, deadline_s: float = STOP_DEADLINE_S, with_volumes: bool = False) -> list[str]:
         """End all components; their names.  The Collector goes first, so that it can deliver.
 
-        Each gets SIGTERM, and SIGKILL after ``deadline_s`` seconds.  Idempotent.
+        Each gets SIGTERM, and SIGKILL after ``deadline_s`` seconds.  What they stored is kept
+        unless ``with_volumes``, the trail always.  Idempotent.
         """
         with self._locked():
             running = self._alive()
             self._stop(running, deadline_s)
             state.write(self._state_path, {})
+            if with_volumes:
+                for folder in (self.directory / name for name in STORED):
+                    shutil.rmtree(folder, ignore_errors=True)
         return list(running)
 
     def status(self) -> list[ComponentStatus]:
@@ -163,6 +181,21 @@ class NativeStack:
                 )
             )
         return found
+
+    @property
+    def title(self) -> str:
+        """What it runs as, for people."""
+        return "native processes of this machine"
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """All of its parts."""
+        return COMPONENTS
+
+    @property
+    def is_known(self) -> bool:
+        """Whether components were started here and not ended."""
+        return self._state_path.exists()
 
     @property
     def urls(self) -> dict[str, str]:

@@ -39,6 +39,8 @@ class StackPorts:
     audit: int = 4319
     collector_health: int = 13133
     collector_metrics: int = 8888
+    grafana: int = 3000
+    kibana: int = 5601
 
     @classmethod
     def free(cls) -> Self:

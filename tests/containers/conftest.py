@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +59,21 @@ def engine(forwarding_before: str) -> Iterator[str]:
             yield host
         finally:
             context.__exit__(None, None, None)
+
+
+@functools.cache
+def compose_program() -> Path:
+    """A `docker-compose` of a known version.  Raises ToolMissingError."""
+    script = Path(__file__).parents[2] / ".ci" / "compose.py"
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=200
+    )
+    if done.returncode == 0:
+        return Path(done.stdout.strip())
+    found = shutil.which("docker-compose")
+    if found is None:
+        raise ToolMissingError(f"no Docker Compose for these tests: {done.stderr.strip()[-300:]}")
+    return Path(found)
 
 
 def _make_images(host: str) -> None:

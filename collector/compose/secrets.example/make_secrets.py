@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import argparse
+import base64
+import hashlib
 import os
 import secrets
 import subprocess
@@ -45,6 +47,16 @@ def make_tokens(folder: Path) -> None:
         write(folder / shown, f"{collector}\n")
 
 
+def make_page_password(folder: Path) -> None:
+    """The password before Jaeger, Prometheus, Grafana, Elasticsearch and Kibana."""
+    password, salt = secrets.token_urlsafe(32), secrets.token_bytes(8)
+    # Salted SHA-1 is what every nginx reads; nobody guesses 32 random bytes, however fast.
+    hashed = hashlib.sha1(password.encode() + salt).digest()  # noqa: S324
+    line = base64.b64encode(hashed + salt).decode()
+    write(folder / "pages.htpasswd", f"agents:{{SSHA}}{line}\n")
+    write(folder / "pages.password", f"{password}\n")
+
+
 def write(path: Path, text: str) -> None:
     """Write a new file that only its owner may read."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -66,6 +78,7 @@ def main() -> int:
         return 1
     make_certificates(folder, arguments.host)
     make_tokens(folder / "secrets")
+    make_page_password(folder / "secrets")
     lines = [f"{name}={folder / file}\n" for name, file in VARIABLES.items()]
     write(folder / "collector.env", "".join(lines))
     sys.stdout.write(
