@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kaizen_otel._cli.collector_lint import lint_command
+from kaizen_otel._cli.collector_queue import queue_command
 from kaizen_otel._cli.collector_render import render_command
 from kaizen_otel._collector.foreground import run_foreground
 from kaizen_otel._collector.obtain import obtain
@@ -35,6 +36,7 @@ def collector() -> None:
 
 
 collector.add_command(lint_command)
+collector.add_command(queue_command)
 collector.add_command(render_command)
 
 
