@@ -205,7 +205,12 @@ def base_values(room: Room) -> dict[str, Any]:
     """Our images, the room's volumes, destinations that nobody answers at, little of everything."""
     resources = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
     return {
-        "image": {"repository": reference("kaizen-otel-collector").rpartition(":")[0], "tag": TAG},
+        "image": {
+            "registry": REGISTRY,
+            "distribution": "kaizen-otel",
+            "tag": TAG,
+            "tools": {"tag": TAG},
+        },
         "destinations": {
             "jaeger": {"endpoint": "jaeger:14317"},
             "prometheus": {"endpoint": "http://prometheus:9090/api/v1/write"},

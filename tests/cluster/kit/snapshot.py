@@ -1,0 +1,47 @@
+"""What a machine's kernel says of itself, so that a test finds what a cluster left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cluster.kit import host
+
+# These change by themselves, or count, or belong to links that come and go with the pods.
+_RESTLESS = (
+    *("kernel/random", "kernel/ns_last_pid", "kernel/pty", "kernel/perf_event", "kernel/cad_pid"),
+    *("kernel/sched_domain", "kernel/tainted", "kernel/hotplug", "kernel/printk", "fs/"),
+    *("net/ipv4/conf/", "net/ipv4/neigh/", "net/ipv6/conf/", "net/ipv6/neigh/"),
+    *("net/netfilter/nf_conntrack_count", "net/ipv4/route", "net/ipv6/route", "net/unix"),
+)
+_LASTING = ("net/ipv4/conf/all/", "net/ipv4/conf/default/", "net/ipv6/conf/all/")
+
+
+def kernel_settings() -> dict[str, str]:
+    """All of /proc/sys that stays as it is until somebody writes it."""
+    root = Path("/proc/sys")
+    found: dict[str, str] = {}
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root).as_posix()
+        if name.startswith(_RESTLESS) and not name.startswith(_LASTING):
+            continue
+        try:
+            found[name] = path.read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:  # a folder, or for writing only
+            continue
+    return found
+
+
+def firewall_rules() -> dict[str, list[str]]:
+    """The rules of both families, without counters."""
+    return {name: host.rules(host.firewall(name)) for name in ("iptables", "ip6tables")}
+
+
+def links() -> set[str]:
+    """The network links."""
+    return {path.name for path in Path("/sys/class/net").iterdir()}
+
+
+def mounts() -> set[str]:
+    """Where something is mounted."""
+    lines = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
+    return {line.split()[1] for line in lines}
