@@ -11,6 +11,18 @@
     - {protocol: TCP, port: {{ . }}}
     {{- end }}
 {{- end }}
+{{- include "kaizen-otel.ownIngress" . }}
+{{- with $root.Values.networkPolicy.metricsFrom }}
+- from:
+    {{- toYaml . | nindent 4 }}
+  ports:
+    - {protocol: TCP, port: metrics}
+{{- end }}
+{{- end -}}
+
+{{/* What pods of this release may reach in a tier: dict "root" $ "components" (list) "ports" (list of names) */}}
+{{- define "kaizen-otel.ownIngress" -}}
+{{- $root := .root -}}
 {{- with .components }}
 - from:
     - podSelector:
@@ -23,12 +35,6 @@
     {{- range $.ports }}
     - {protocol: TCP, port: {{ . }}}
     {{- end }}
-{{- end }}
-{{- with $root.Values.networkPolicy.metricsFrom }}
-- from:
-    {{- toYaml . | nindent 4 }}
-  ports:
-    - {protocol: TCP, port: metrics}
 {{- end }}
 {{- end -}}
 
