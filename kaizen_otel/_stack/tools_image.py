@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _HOME = "python"
 _SITE = f"{_HOME}/site"
 _DISTRIBUTION = "kaizen-otel"
+_KEPT_S = 24 * 3600
+_ROOT = Path(__file__).resolve().parents[2]
 # Of the standard library: what serves making programs, not running them.
 _UNUSED = {
     *("__pycache__", "site-packages", "dist-packages", "test", "tests", "idlelib", "tkinter"),
@@ -43,28 +45,31 @@ def tools(*, cache: Path | None = None, progress: Callable[[str], None] = say) -
 
     Raises SetupError if the wheel of a checkout cannot be built.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        ours = _own_files(Path(scratch), progress)
-        theirs = list(_files_of(_needed(_DISTRIBUTION)))
-        state = hashlib.sha256(f"{sys.version} {_SCRIPT}".encode())
-        for name, path in [*ours, *theirs]:
-            state.update(f"{name} {path.stat().st_size} ".encode())
-            state.update(path.read_bytes() if path.suffix == ".py" else b"")
+    theirs = list(_files_of(_needed(_DISTRIBUTION)))
+    base_key = _digest_of(theirs)
+    base = build_once(
+        "tools-base",
+        base_key,
+        lambda folder: _make_base(folder, theirs),
+        cache=cache,
+        progress=progress,
+    )
 
-        def make(folder: Path) -> None:
-            _make(folder, [*ours, *theirs])
+    def make_own(folder: Path) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            _place(folder, _own_files(Path(scratch), progress))
+        _compile(folder)
 
-        tree = build_once("tools", state.hexdigest()[:16], make, cache=cache, progress=progress)
-    files = {path.relative_to(tree).as_posix(): path for path in tree.rglob("*") if path.is_file()}
-    programs = [path for name, path in files.items() if name.endswith("/python3") or ".so" in name]
-    libraries = {
-        (f"{_HOME}/lib/{Path(name).name}" if path.is_relative_to(sys.base_prefix) else name): path
-        for name, path in linked_libraries(programs).items()
-        if not path.is_relative_to(tree)
-    }
+    own = build_once("tools-own", _digest_of(_sources()), make_own, cache=cache, progress=progress)
+    _remove_old(own)
     return ImageSpec(
         name="tools",
-        files={**libraries, **files},
+        files={
+            path.relative_to(tree).as_posix(): path
+            for tree in (base, own)
+            for path in tree.rglob("*")
+            if path.is_file()
+        },
         folders=("data",),
         entrypoint=("/usr/local/bin/kaizen-otel",),
         environment={
@@ -77,29 +82,66 @@ def tools(*, cache: Path | None = None, progress: Callable[[str], None] = say) -
     )
 
 
-def _make(folder: Path, packages: list[tuple[str, Path]]) -> None:
-    """Put everything in its place and compile it: the image's file system cannot be written."""
-    standard = Path(sysconfig.get_path("stdlib"))
+def _digest_of(files: list[tuple[str, Path]]) -> str:
+    state = hashlib.sha256(f"{sys.version} {_SCRIPT}".encode())
+    for name, path in files:
+        state.update(f"{name} {path.stat().st_size} ".encode())
+        # A compiled library is as its package's version says, which is in a file of text.
+        state.update(path.read_bytes() if path.suffix != ".so" else b"")
+    return state.hexdigest()[:16]
+
+
+def _remove_old(own: Path) -> None:
+    """Remove what earlier versions of a checkout left, unless somebody may use it now."""
+    newest = own.stat().st_mtime
+    for other in own.parent.glob("tools-own-*"):
+        if newest - other.stat().st_mtime > _KEPT_S:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _make_base(folder: Path, packages: list[tuple[str, Path]]) -> None:
+    """Put the interpreter, its library and the packages in their places."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     shutil.copytree(
-        standard,
+        sysconfig.get_path("stdlib"),
         folder / _HOME / "lib" / version,
         ignore=lambda _, names: [
             name for name in names if name in _UNUSED or re.match(r"config-|.*\.a$|.*_test", name)
         ],
     )
-    (folder / _HOME / "bin").mkdir()
-    shutil.copyfile(Path(sys.executable).resolve(), folder / _HOME / "bin" / "python3")
-    for name, path in packages:
-        target = folder / _SITE / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+    python = folder / _HOME / "bin" / "python3"
+    python.parent.mkdir()
+    shutil.copyfile(Path(sys.executable).resolve(), python)
+    _place(folder, packages)
     script = folder / "usr" / "local" / "bin" / "kaizen-otel"
     script.parent.mkdir(parents=True)
     script.write_text(_SCRIPT, encoding="utf-8")
-    for program in (script, folder / _HOME / "bin" / "python3"):
+    for program in (script, python):
         program.chmod(0o755)
-    # Files of an image have no times, by which Python would otherwise judge what it compiled.
+    compiled = [path for path in folder.rglob("*.so*") if path.is_file()]
+    for name, path in linked_libraries([*compiled, python]).items():
+        if not path.is_relative_to(folder):
+            # The loader looks for the system's where it always does, for Python's where we tell it.
+            is_own = path.is_relative_to(sys.base_prefix)
+            target = folder / (f"{_HOME}/lib/{Path(name).name}" if is_own else name.lstrip("/"))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+            target.chmod(0o755)
+    _compile(folder)
+
+
+def _place(folder: Path, files: list[tuple[str, Path]]) -> None:
+    for name, path in files:
+        target = folder / _SITE / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+
+
+def _compile(folder: Path) -> None:
+    """Compile every module: a container cannot write.
+
+    Files of an image have no times, by which Python would otherwise judge what it compiled.
+    """
     compileall.compile_dir(
         folder / _HOME,
         quiet=2,
@@ -108,24 +150,39 @@ def _make(folder: Path, packages: list[tuple[str, Path]]) -> None:
     )
 
 
+def _is_checkout() -> bool:
+    origin = metadata.distribution(_DISTRIBUTION).read_text("direct_url.json") or ""
+    return '"editable": true' in origin
+
+
+def _sources() -> list[tuple[str, Path]]:
+    """What our package is made of: its files as installed, or those of the checkout."""
+    if not _is_checkout():
+        return list(_files_of([_DISTRIBUTION]))
+    found = [_ROOT / "pyproject.toml"]
+    for folder in ("kaizen_otel", "collector"):
+        found += [
+            path
+            for path in (_ROOT / folder).rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts
+        ]
+    return sorted((path.relative_to(_ROOT).as_posix(), path) for path in found)
+
+
 def _own_files(scratch: Path, progress: Callable[[str], None]) -> list[tuple[str, Path]]:
     """Our package's files: as installed, or, from a checkout, out of its wheel."""
-    origin = metadata.distribution(_DISTRIBUTION).read_text("direct_url.json") or ""
-    if '"editable": true' not in origin:
-        return list(_files_of([_DISTRIBUTION]))
+    if not _is_checkout():
+        return _sources()
     run_long(
-        [
-            *(sys.executable, "-m", "hatchling", "build", "-t", "wheel"),
-            *("-d", str(scratch)),
-        ],
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(scratch)],
         what="building the wheel for the image",
         log_path=scratch / "wheel.log",
-        working_directory=Path(__file__).resolve().parents[2],
+        working_directory=_ROOT,
         progress=progress,
     )
-    with zipfile.ZipFile(next(scratch.glob("*.whl"))) as wheel:
-        wheel.extractall(scratch / "wheel")
     root = scratch / "wheel"
+    with zipfile.ZipFile(next(scratch.glob("*.whl"))) as wheel:
+        wheel.extractall(root)
     return sorted(
         (path.relative_to(root).as_posix(), path) for path in root.rglob("*") if path.is_file()
     )
