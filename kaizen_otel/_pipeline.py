@@ -15,10 +15,12 @@ from kaizen_otel._export.exporter import Exporter
 from kaizen_otel._export.losses import loss_line
 from kaizen_otel._observations import Observations
 from kaizen_otel._otlp.common import encode_resource
+from kaizen_otel._prices import open_prices
 from kaizen_otel._redaction import Redactor
 from kaizen_otel._resource import SCOPE, resource_attributes
 from kaizen_otel._self_metrics import SelfMetrics
 from kaizen_otel._warn import RateLimitedWarnings
+from kaizen_otel.errors import ConfigError
 from kaizen_otel.logs import LogBackend, LoggingManager
 from kaizen_otel.metrics import MetricsManager
 from kaizen_otel.traces import Sampler, SpanSettings
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from kaizen_otel._audit_meter import AuditMeter
     from kaizen_otel._edges import Clock, Ids
     from kaizen_otel._export import Signal, Transport
+    from kaizen_otel._prices import Prices
     from kaizen_otel.audit_trail import AuditTrailManager
     from kaizen_otel.config import Config
 
@@ -132,6 +135,11 @@ class Pipeline:
         self._closed = False
         for text in config.warnings:
             self.warn(text)
+        self.prices: Prices | None = None
+        try:
+            self.prices = open_prices(config.prices)
+        except ConfigError as error:
+            self.warn(str(error))
         reference: weakref.ref[Pipeline] = weakref.ref(self)
         at_fork(lambda: _after_fork(reference))
         self._at_exit = lambda: _at_exit(reference)

@@ -126,6 +126,8 @@ OURS: Final = (
     _value("KAIZEN_OTEL_SPAN_STYLE", "single",
            "`single`: one span for an operation; `seed`: one for each hook event, as Kaizen's own",
            "double"),
+    _words("KAIZEN_OTEL_PRICES", "off",
+           "what calls to models cost: path of a table, or `genai-prices` for that package's"),
     _words("XDG_STATE_HOME", "`~/.local/state`", "where the spool is by default"),
 )  # fmt: skip
 

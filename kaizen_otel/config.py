@@ -125,6 +125,7 @@ class Config:
     audit: AuditConfig
     span_style: SpanStyle
     vocabulary: Vocabulary
+    prices: str = ""
     warnings: tuple[str, ...] = ()
 
     @classmethod
@@ -180,6 +181,7 @@ class Config:
             audit=_audit(env, grpc_target),
             span_style=env.choice("KAIZEN_OTEL_SPAN_STYLE", ("single", "seed"), "single"),
             vocabulary=_vocabulary(env.text("OTEL_SEMCONV_STABILITY_OPT_IN")),
+            prices=env.text("KAIZEN_OTEL_PRICES"),
             warnings=tuple(env.warnings),
         )
 

@@ -150,6 +150,7 @@ class ObservabilityManager:
             block_action=config.audit.on_failure == "block_action",
             exemplars=config.exemplars,
             observations=self._pipeline.observations,
+            prices=self._pipeline.prices,
             # Elsewhere a record is on its way to the disk when the call goes on.
             defers_audit=config.audit.durability == "none"
             and config.audit.on_failure == "continue",

@@ -44,6 +44,7 @@ GEN_AI_RESPONSE_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
 GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
 GEN_AI_USAGE_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
 GEN_AI_USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+GEN_AI_USAGE_CACHED_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
 GEN_AI_TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - an attribute name
 GEN_AI_TOKEN_MODALITY: Final = "gen_ai.token.modality"  # noqa: S105 - an attribute name
 GEN_AI_MEMORY_STORE_ID: Final = "gen_ai.memory.store.id"
@@ -58,6 +59,10 @@ KAIZEN_MEMORY_CONTEXT_SIZE: Final = "kaizen.memory.context_size"
 KAIZEN_MEMORY_TURN_SIZE: Final = "kaizen.memory.turn_size"
 KAIZEN_DECISION: Final = "kaizen.decision"
 KAIZEN_HOOK_EVENT: Final = "kaizen.hook.event"
+KAIZEN_TENANT_ID: Final = "kaizen.tenant.id"
+KAIZEN_COST_AMOUNT: Final = "kaizen.cost.amount"
+KAIZEN_COST_CURRENCY: Final = "kaizen.cost.currency"
+KAIZEN_COST_PRICES: Final = "kaizen.cost.prices"
 KAIZEN_INTERRUPT_MODE: Final = "kaizen.interrupt.mode"
 KAIZEN_INTERRUPT_SOURCE: Final = "kaizen.interrupt.source"
 
@@ -143,6 +148,14 @@ INFERENCE_OPERATION_INPUT_TOKENS: Final = Instrument(
 INFERENCE_OPERATION_OUTPUT_TOKENS: Final = Instrument(
     name="gen_ai.client.inference.operation.output_tokens", kind="histogram", unit="{token}",
     description="Tokens received in one call to a model", buckets=_TOKENS,
+)  # fmt: skip
+MODEL_COST: Final = Instrument(
+    name="kaizen.model.cost", kind="counter", unit="{currency}",
+    description="Cost of calls to models, by the price table that was chosen",
+)  # fmt: skip
+MODEL_UNPRICED: Final = Instrument(
+    name="kaizen.model.unpriced", kind="counter", unit="{call}",
+    description="Calls to models whose price the table does not know",
 )  # fmt: skip
 INVOKE_AGENT_DURATION: Final = Instrument(
     name="gen_ai.invoke_agent.duration", kind="histogram", unit="s",
@@ -236,6 +249,9 @@ METRIC_ATTRIBUTES: Final = frozenset(
         KAIZEN_DECISION,
         KAIZEN_HOOK_EVENT,
         KAIZEN_INTERRUPT_MODE,
+        KAIZEN_TENANT_ID,
+        KAIZEN_COST_CURRENCY,
+        KAIZEN_COST_PRICES,
         "kaizen.fault",
     }
 )

@@ -282,6 +282,11 @@ class Span(trace.Span):
                 size += capture(cast("dict[str, object]", attributes))
         return size
 
+    def add_late(self, attributes: Mapping[str, object]) -> None:
+        """Set attributes of a span that was closed and is not sent yet."""
+        for key, value in attributes.items():
+            self._set(key, value)
+
     def send(self) -> None:
         """Encode the span, which has ended, and hand it on."""
         settings = self._settings

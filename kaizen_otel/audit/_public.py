@@ -68,7 +68,7 @@ _NUMBERS: Final = (
     "gen_ai.embeddings.dimension.count", "gen_ai.request.choice.count",
     "gen_ai.request.frequency_penalty", "gen_ai.request.presence_penalty", "gen_ai.request.seed",
     "gen_ai.request.top_k", "gen_ai.request.top_p", "gen_ai.usage.cache_creation.input_tokens",
-    "gen_ai.usage.cache_read.input_tokens", semconv.GEN_AI_USAGE_INPUT_TOKENS,
+    semconv.GEN_AI_USAGE_CACHED_TOKENS, semconv.GEN_AI_USAGE_INPUT_TOKENS,
     semconv.GEN_AI_USAGE_OUTPUT_TOKENS, "gen_ai.usage.reasoning.output_tokens",
 )  # fmt: skip
 _KINDS: Final[Mapping[str, Kind]] = {

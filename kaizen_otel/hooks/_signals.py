@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from kaizen_otel._edges import Ids
     from kaizen_otel._observations import Observations
+    from kaizen_otel._prices import Prices
     from kaizen_otel.audit_trail import AuditTrailManager
     from kaizen_otel.config import ExemplarFilter
     from kaizen_otel.logs import LoggingManager
@@ -42,6 +43,7 @@ class SignalSet:
     exemplars: ExemplarFilter = "trace_based"
     observations: Observations | None = None
     defers_audit: bool = False
+    prices: Prices | None = None
     sends_logs: bool = True
     warn: Callable[[str], None]
     resource: Callable[[], bytes] = bytes
@@ -63,6 +65,10 @@ class OpenOperation:
     exception_type = ""
     exception_message = ""
     is_sent = False
+    # With prices: the runs that this is a part of, who is charged, and what it has cost.
+    runs: tuple[OpenOperation, ...] = ()
+    tenant = ""
+    cost: float | None = None
 
     def __init__(
         self, span: Span, rule: OperationRule, parent_id: Hashable | None, target: str | None

@@ -34,6 +34,7 @@ class Known:
     acts: Acts
     running: dict[str, int] = field(default_factory=dict[str, int])
     decisions: dict[str, int] = field(default_factory=lambda: {"denied": 0})
+    has_prices: bool = False
     interrupts: dict[str, int] = field(default_factory=dict[str, int])
     mistakes: int = 0
     spans: int = 0
@@ -260,6 +261,37 @@ def _tokens(k: Known) -> dict[str, list[Answer]]:
                 ("output",): quantile(0.95, received, usage),
             }
         ],
+        **_costs(k),
+    }
+
+
+def _costs(k: Known) -> dict[str, list[Answer]]:
+    """By the table of the scripted agents: 2 and 10 for a million tokens of the large model."""
+    prices = {"large": (2e-6, 10e-6)} if k.has_prices else {}
+    calls = of(k.acts, CHAT, error=False)
+    priced = [act for act in calls if act.target in prices]
+
+    def costs(acts: Acts, labels: Labels = lambda _: ()) -> Answer:
+        found: Answer = {}
+        for act in acts:
+            sent, received = prices[act.target]
+            cost = act.tokens_in * sent + act.tokens_out * received
+            found[labels(act)] = found.get(labels(act), 0.0) + cost
+        return found
+
+    whole, runs = costs(priced), len(of(k.acts, RUN))
+    return {
+        "Cost/Cost": [whole],
+        "Cost/Calls without a price": [
+            counts([act for act in calls if act.target not in prices]) if prices else {}
+        ],
+        "Cost/Cost of a run": [{key: value / runs for key, value in whole.items()}],
+        "Cost/Cost per second": [per_second(costs(priced, target))],
+        "Cost/Cost by model": [costs(priced, lambda act: (act.target, "EUR", "test-7"))],
+        "Cost/Cost by agent": [costs(priced, agent)],
+        "Cost/Cost by tenant": [
+            costs([act for act in priced if act.tenant], lambda act: (act.tenant,))
+        ],
     }
 
 
@@ -331,11 +363,11 @@ def _emitter(k: Known) -> dict[str, list[Answer]]:
 
 
 def _collector(k: Known) -> dict[str, list[Answer]]:
-    """Its counters begin with what they count and are read every 15 s: rates are estimates."""
+    """Rates of what is read every 15 s are estimates: half of the second play to both and more."""
     none: Answer = {("otlp",): 0.0}
 
     def about(count: int) -> Between:
-        return Between(0.5 * count / WINDOW_S, 2.1 * count / WINDOW_S)
+        return Between(0.5 * count / WINDOW_S, 3.2 * count / WINDOW_S)
 
     accepted: list[Answer] = [{("otlp",): about(k.sent[kind])} for kind in KINDS[:3]]
     accepted[2][("otlp/audit",)] = about(k.sent["audit"])

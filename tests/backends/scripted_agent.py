@@ -14,6 +14,9 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
+from opentelemetry.baggage import set_baggage
+from opentelemetry.context import attach, detach
+
 import kaizen_otel
 from kaizen_otel import semconv
 
@@ -35,6 +38,7 @@ class Act:
     seconds: float = 0.0
     tokens_in: int = 0
     tokens_out: int = 0
+    tenant: str = ""
 
 
 class Play:
@@ -45,12 +49,17 @@ class Play:
         self._observed = observed
         self._operations: Operations = observed.operations
         self._service = service
-        self._agent = ""
+        self._agent = self._tenant = ""
 
-    def run(self, agent: str, *parts: tuple[str, str, str, float], error: str = "") -> None:
+    def run(
+        self, agent: str, *parts: tuple[str, str, str, float], error: str = "", tenant: str = ""
+    ) -> None:
         """One run of an agent.  A part is an operation, its target, its error and its seconds."""
-        self._agent = agent
+        self._agent, self._tenant = agent, tenant
+        token = attach(set_baggage(semconv.KAIZEN_TENANT_ID, tenant)) if tenant else None
         self._operations.begin("invoke_agent", "run", name=agent)
+        if token is not None:
+            detach(token)
         for operation, target, failure, seconds in parts:
             self._do(operation, target, failure, seconds)
         self._end("run", "invoke_agent", "", error)
@@ -110,10 +119,17 @@ class Play:
                 seconds=span.duration_ns / 1e9,
                 tokens_in=tokens[0],
                 tokens_out=tokens[1],
+                tenant=self._tenant,
             )
         )
 
 
+#: A price table: the small model is not in it.
+PRICES: Final = {
+    "version": "test-7",
+    "currency": "EUR",
+    "models": [{"model": "lar*", "provider": "openai", "input": 2.0, "output": 10.0}],
+}
 PROVIDERS: Final = {"large": "openai", "small": "anthropic"}
 TOKENS: Final = {"large": (900, 120), "small": (60, 7)}
 
@@ -126,6 +142,7 @@ def whole_play(play: Play) -> None:
             "planner",
             (chat, "large", "", seconds), (tool, "search", "", seconds),
             ("search_memory", "", "", 0.0), ("upsert_memory", "", "", 0.012),
+            tenant="acme" if seconds < 0.02 else "",
         )  # fmt: skip
     play.run("planner", (chat, "large", "timeout", 0.025), error="timeout")
     play.run(

@@ -22,7 +22,7 @@ from kaizen_otel.testing import query_prometheus, wait_until
 from tests.backends import panel_oracles
 from tests.backends.conftest import obtained_or_skip
 from tests.backends.panel_oracles import WINDOW_S, Answer, Between, Known
-from tests.backends.scripted_agent import Act, Play, whole_play
+from tests.backends.scripted_agent import PRICES, Act, Play, whole_play
 from tests.e2e.world import World
 
 if TYPE_CHECKING:
@@ -58,6 +58,9 @@ def stage(own_stack: NativeStack, tmp_path_factory: pytest.TempPathFactory) -> I
         environment.setenv("KAIZEN_OTEL_AUDIT_ENDPOINT", urls["audit"])
         environment.setenv("KAIZEN_OTEL_SPOOL_DIR", str(tmp_path_factory.mktemp("spool")))
         # Metrics are collected when a test says so, for each collection gives them one time.
+        prices = tmp_path_factory.mktemp("prices") / "prices.json"
+        prices.write_text(json.dumps(PRICES))
+        environment.setenv("KAIZEN_OTEL_PRICES", str(prices))
         environment.setenv("OTEL_METRIC_EXPORT_INTERVAL", "3600000")
         yield urls["prometheus"]
 
@@ -200,6 +203,7 @@ def whole(own_stack: NativeStack, stage: str) -> list[str]:
     status = {each.component: each.pid for each in own_stack.status()}
     known = Known(
         acts=play.acts,
+        has_prices=True,
         running={"planner": 1, "clerk": 0},
         decisions={"approved": 4, "denied": 2},
         interrupts={"graceful": 2},
@@ -269,7 +273,7 @@ def twenty(stage: str, whole: list[str]) -> list[Act]:
 def test_processes_of_two_seconds_are_counted_exactly(stage: str, twenty: list[Act]) -> None:
     chosen = {f"kaizen-{name}": numbers(f"kaizen-{name}") for name in SHORT}
     assert sum(map(len, chosen.values())) > 25
-    known, later = Known(acts=twenty), last_time(stage, "brief") + 60
+    known, later = Known(acts=twenty, has_prices=True), last_time(stage, "brief") + 60
     faults = wrong(stage, "brief", known, later, chosen)
     assert not faults, "\n".join(faults)
 

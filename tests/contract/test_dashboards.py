@@ -80,7 +80,7 @@ def known_labels() -> set[str]:
 
 def asked_names(expression: str) -> set[str]:
     bare = re.sub(r'"[^"]*"', '""', expression)
-    bare = re.sub(r"\{[^}]*\}|\[[^]]*\]|\bby \([^)]*\)|\$\w+", " ", bare)
+    bare = re.sub(r"\{[^}]*\}|\[[^]]*\]|\bby \([^)]*\)|\$\w+|\boffset \w+", " ", bare)
     words = set(re.findall(r"[a-zA-Z_:][a-zA-Z0-9_:]*", bare))
     return words - WORDS
 

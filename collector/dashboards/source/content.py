@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 RUN = prometheus_name(semconv.INVOKE_AGENT_DURATION)
 MODEL = prometheus_name(semconv.OPERATION_DURATION)
 TOKENS = prometheus_name(semconv.TOKEN_USAGE)
+COST = prometheus_name(semconv.MODEL_COST)
+UNPRICED = prometheus_name(semconv.MODEL_UNPRICED)
 TOOL = prometheus_name(semconv.EXECUTE_TOOL_DURATION)
 MEMORY = prometheus_name(semconv.MEMORY_DURATION)
 CHECKPOINT = prometheus_name(semconv.CHECKPOINT_DURATION)
@@ -221,8 +223,8 @@ MODEL_LATENCY = Dashboard(
 
 TOKEN_USE = Dashboard(
     uid="kaizen-tokens",
-    title="Models: tokens",
-    description="Tokens sent to and received from models.",
+    title="Models: tokens and cost",
+    description="Tokens sent to and received from models, and what they cost by a price table.",
     variables=(SERVICES, MODELS),
     rows=(
         (
@@ -248,6 +250,30 @@ TOKEN_USE = Dashboard(
                 lines("p95 of one call", "Tokens, by kind.",
                       (quantile(0.95, TOKENS, SERVICE, MODEL_IS, by="gen_ai_token_type"),
                        "{{gen_ai_token_type}}"), width=12),
+            ),
+        ),
+        (
+            "Cost",
+            (
+                stat("Cost", "In the currency of the price table; none without a table.",
+                     risen(COST, SERVICE, MODEL_IS), width=6),
+                stat("Calls without a price", "Their models are not in the table.",
+                     risen(UNPRICED, SERVICE, MODEL_IS), bad_from=1, width=6),
+                stat("Cost of a run", "Mean, by the runs of agents.",
+                     share(risen(COST, SERVICE), risen(f"{RUN}_count", SERVICE)), width=6),
+                lines("Cost per second", "By model.",
+                      (total(COST, SERVICE, MODEL_IS, by="gen_ai_request_model"),
+                       "{{gen_ai_request_model}}"), width=6),
+                bars("Cost by model", "And by the currency and version of the table.",
+                     risen(COST, SERVICE, MODEL_IS,
+                           by="gen_ai_request_model, kaizen_cost_currency, kaizen_cost_prices"),
+                     "{{gen_ai_request_model}} ({{kaizen_cost_currency}}, {{kaizen_cost_prices}})"),
+                bars("Cost by agent", "The agent whose run called the model.",
+                     risen(COST, SERVICE, MODEL_IS, by="gen_ai_agent_name"),
+                     "{{gen_ai_agent_name}}"),
+                bars("Cost by tenant", "Whom the baggage names.",
+                     risen(COST, SERVICE, MODEL_IS, 'kaizen_tenant_id!=""', by="kaizen_tenant_id"),
+                     "{{kaizen_tenant_id}}"),
             ),
         ),
     ),

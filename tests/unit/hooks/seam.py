@@ -20,6 +20,7 @@ from kaizen_otel.tracing import TracingBackend, TracingManager
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from kaizen_otel._prices import Prices
     from kaizen_otel.config import ExemplarFilter
 
 
@@ -56,6 +57,7 @@ class Seam:
     exemplars: ExemplarFilter = "trace_based"
     observations: Observations | None = None
     defers_audit: bool = True
+    prices: Prices | None = None
     sampler: str = "always_on"
     spans: list[dict[str, Any]] = field(default_factory=list)
     logs: list[dict[str, Any]] = field(default_factory=list)
@@ -99,6 +101,7 @@ class Seam:
                 exemplars=self.exemplars,
                 observations=self.observations,
                 defers_audit=self.defers_audit,
+                prices=self.prices,
                 warn=self.warnings.append,
             ),
             self.opened,
