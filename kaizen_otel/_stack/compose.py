@@ -287,12 +287,13 @@ class ComposeStack:
         ended = [
             item
             for item in containers
-            if item["State"] in {"exited", "restarting", "dead"} and item["ExitCode"] != 0
+            if item["State"] == "restarting"
+            or (item["State"] in {"exited", "dead"} and item["ExitCode"] != 0)
         ]
         unhealthy = [item for item in containers if item["Health"] not in {"", "healthy"}]
         for item in (*ended, *unhealthy):
             name = item["Service"]
-            what = f"ended with code {item['ExitCode']}" if item in ended else "is not healthy"
+            what = "ended by itself" if item in ended else "is not healthy"
             return SetupError(
                 f"{name} was started and {what}; the end of its output:\n"
                 f"{self._log(project, name, _LOG_LINES)}"

@@ -14,6 +14,7 @@ import pytest
 from kaizen_otel.testing.backends import is_jaeger_available, wait_until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from kaizen_otel._stack import NativeStack
@@ -90,3 +91,44 @@ def test_an_interrupted_up_leaves_no_process(
     for item in running.values():
         with pytest.raises(ProcessLookupError):
             os.kill(item["pid"], 0)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 16 MiB."""
+    if os.geteuid() != 0 or sys.platform != "linux":
+        pytest.skip("platform: a file system of its own needs root on Linux")
+    folder = tmp_path / "small"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
+    if subprocess.run(["mount", *options], check=False, capture_output=True).returncode != 0:
+        pytest.skip("platform: this root may not mount")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_is_too_small_is_said_before_anything_is_started(
+    small_disk: Path, stack: NativeStack
+) -> None:
+    """`stack` is asked for so that everything is obtained and a skip has been decided."""
+    arguments = ("up", "--engine", "native", "--free-ports", "--component", "prometheus")
+    said = _run(small_disk, *arguments, code=1).stderr
+    assert "16 MiB are free on the disk" in said
+    assert not (small_disk / "kaizen-otel" / "stack" / "state.json").exists()
+    _run(small_disk, *arguments, "--any-size")
+    assert _run(small_disk, "down", "--json").stdout.strip() == '{"ended": ["prometheus"]}'
+
+
+def test_down_with_volumes_removes_what_was_stored_but_not_the_trail(
+    tmp_path: Path, stack: NativeStack
+) -> None:
+    """`stack` is asked for so that everything is obtained and a skip has been decided."""
+    _run(tmp_path, "up", "--engine", "native", "--component", "prometheus", "--free-ports")
+    folder = tmp_path / "kaizen-otel" / "stack"
+    trail = folder / "collector" / "audit" / "audit.jsonl"
+    trail.parent.mkdir(parents=True)
+    trail.write_text("{}\n", encoding="utf-8")
+    assert (folder / "prometheus" / "data").is_dir()
+    _run(tmp_path, "down", "--volumes")
+    assert not (folder / "prometheus").exists()
+    assert trail.is_file()

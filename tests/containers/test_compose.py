@@ -262,7 +262,7 @@ def test_a_part_that_ends_is_named_with_its_output_and_everything_is_ended(
     answer = runner.up("prometheus", code=4, files=(broken,))
     # It is started again a few times, so that it may be found running.
     assert re.match(
-        "prometheus was started and (ended with code|is not healthy)", answer["message"]
+        "prometheus was started and (ended by itself|is not healthy)", answer["message"]
     )
     assert "no-such-option" in answer["message"]
     assert (runner.left("containers"), runner.left("networks")) == ([], [])

@@ -1,0 +1,258 @@
+"""The Compose files as Compose reads them, and what is said where there is no engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kaizen_otel._stack import StackPorts, ToolMissingError
+from kaizen_otel._stack.compose_layout import COMPONENTS, PORT_VARIABLES, SERVICES
+from kaizen_otel._stack.engine import find_engine
+from kaizen_otel.testing import containers
+from tests.containers.conftest import compose_program
+
+FOLDER = Path(__file__).parents[2] / "collector" / "compose"
+START = FOLDER / "start_observability.sh"
+COMMAND = [sys.executable, "-c", "from kaizen_otel._cli import main; main()", "stack"]
+FILES = {
+    "plain": ("compose.yaml",),
+    "security": ("compose.yaml", "compose.security.yaml"),
+}
+#: Prepares something and ends; what needs it waits for that.
+ONCE = {"prepare", "store-setup"}
+
+Config = dict[str, Any]
+
+
+@pytest.fixture(scope="module", params=FILES)
+def config(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """The merged files of one kind of stack; an error of Compose fails the test."""
+    try:
+        program = compose_program()
+    except ToolMissingError as error:
+        pytest.skip(str(error))
+    files = [word for name in FILES[request.param] for word in ("--file", str(FOLDER / name))]
+    secrets = tmp_path_factory.mktemp("config") / "secrets"
+    make = [sys.executable, str(FOLDER / "secrets.example" / "make_secrets.py"), str(secrets)]
+    subprocess.run(make, check=True, capture_output=True)
+    done = subprocess.run(
+        [str(program), *files, "config", "--format", "json"],
+        env={"PATH": os.environ["PATH"], "KAIZEN_OTEL_SECRETS": str(secrets)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "", "no variable without a value"
+    found: Config = json.loads(done.stdout)
+    return found
+
+
+def test_every_published_port_is_on_loopback_and_the_one_of_the_design(config: Config) -> None:
+    published = {
+        (port["host_ip"], int(port["published"]))
+        for service in config["services"].values()
+        for port in service.get("ports", ())
+    }
+    ports = StackPorts()
+    assert published == {("127.0.0.1", getattr(ports, name)) for name in PORT_VARIABLES}
+
+
+def test_every_mounted_file_exists_and_nothing_of_ours_can_be_written(config: Config) -> None:
+    mounts = [
+        mount for service in config["services"].values() for mount in service.get("volumes", ())
+    ]
+    bound = [mount for mount in mounts if mount["type"] == "bind"]
+    assert len(bound) >= 8
+    for mount in bound:
+        assert Path(mount["source"]).exists(), mount
+        assert mount["read_only"], mount
+    for secret in config.get("secrets", {}).values():
+        assert Path(secret["file"]).is_file()
+
+
+def test_every_service_is_bounded_has_no_privileges_and_a_check(config: Config) -> None:
+    for name, service in config["services"].items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert int(service["mem_limit"]) > 0, name
+        assert service["pids_limit"] > 0, name
+        assert service["logging"]["options"]["max-size"], name
+        assert service.get("read_only") or name in {"elasticsearch", "kibana"}, name
+        assert not service.get("privileged"), name
+        if name in ONCE:
+            assert service["restart"] == "no"
+            assert any(
+                other.get("depends_on", {}).get(name, {}).get("condition")
+                == "service_completed_successfully"
+                for other in config["services"].values()
+            ), "else `up --wait` takes its end for a failure"
+        elif name == "collector":  # nothing in its image could ask it
+            assert (
+                "http://collector:13133/"
+                in config["services"]["collector-health"]["healthcheck"]["test"]
+            )
+        else:
+            assert service["healthcheck"]["test"], name
+
+
+def test_only_one_that_prepares_runs_as_root_and_may_change_owners_only(config: Config) -> None:
+    roots = [n for n, each in config["services"].items() if str(each.get("user", "")) == "0:0"]
+    assert roots == ["prepare"]
+    prepare = config["services"]["prepare"]
+    assert prepare["cap_add"] == ["CHOWN", "DAC_READ_SEARCH"]
+    assert prepare["network_mode"] == "none"
+
+
+def test_every_image_has_a_version_and_the_versions_are_the_project_s(config: Config) -> None:
+    images = {name: each["image"] for name, each in config["services"].items()}
+    for image in images.values():
+        assert re.search(r":v?\d+\.\d+\.\d+[\w.-]*$", image), image
+    assert images["collector"] == containers.COLLECTOR_IMAGE
+    assert images["jaeger"] == containers.JAEGER_IMAGE
+    assert images["prometheus"] == containers.PROMETHEUS_IMAGE
+    assert images["elasticsearch"] == containers.ELASTICSEARCH_IMAGE
+    assert images["kibana"].rpartition(":")[2] == images["elasticsearch"].rpartition(":")[2]
+
+
+def test_the_collector_runs_the_shipped_configs_themselves(config: Config) -> None:
+    (mount,) = (
+        each
+        for each in config["services"]["collector"]["volumes"]
+        if each["target"] == "/etc/kaizen-otel/config"
+    )
+    assert Path(mount["source"]) == FOLDER.parent / "config"
+    for word in config["services"]["collector"]["command"]:
+        inside = word.removeprefix("--config=/etc/kaizen-otel/config/")
+        assert (FOLDER.parent / "config" / inside).is_file()
+
+
+def test_the_command_line_knows_every_service(config: Config) -> None:
+    known = {name for services in SERVICES.values() for name in services}
+    assert known | ONCE == set(config["services"]) - {"proxy"}
+    assert set(COMPONENTS) <= set(config["services"])
+
+
+def test_with_the_security_file_no_part_but_proxy_and_collector_is_reached(config: Config) -> None:
+    open_to = {name for name, each in config["services"].items() if each.get("ports")}
+    if "proxy" in config["services"]:
+        assert open_to == {"proxy", "collector"}
+        overlays = [Path(word).stem for word in config["services"]["collector"]["command"]]
+        assert overlays == ["gateway", "tls", "bearer"]
+    else:
+        assert open_to == set(COMPONENTS)
+
+
+# --------------------------------------------------------------------- without an engine
+
+
+def refused(*arguments: str, **environment: str) -> str:
+    """What `kaizen-otel stack up --engine compose` says; it must end with 4."""
+    kept = {name: text for name, text in os.environ.items() if name != "DOCKER_HOST"}
+    done = subprocess.run(
+        [*COMMAND, "up", "--engine", "compose", *arguments],
+        env={**kept, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 4, done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, "one message"
+    assert "--engine native" in lines[0]
+    return lines[0]
+
+
+def no_engine() -> None:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("DOCKER_HOST", raising=False)
+        if find_engine() is not None:
+            pytest.skip("platform: this machine has a Docker engine at a usual place")
+
+
+def test_an_engine_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    host = f"unix://{tmp_path}/docker.sock"
+    assert f"DOCKER_HOST={host} does not answer" in refused(DOCKER_HOST=host)
+
+
+def test_docker_that_is_missing_is_said(tmp_path: Path) -> None:
+    no_engine()
+    assert "Docker is not installed" in refused(PATH=str(tmp_path))
+
+
+def test_docker_without_its_engine_is_told_apart(tmp_path: Path) -> None:
+    no_engine()
+    program = tmp_path / "docker"
+    program.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    program.chmod(0o755)
+    assert "no engine answers: start it" in refused(PATH=str(tmp_path))
+
+
+def start(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The start script with nothing on PATH but what it needs and what ``path`` holds."""
+    for tool in ("dirname", "cat"):
+        (path / tool).symlink_to(str(shutil.which(tool)))
+    return subprocess.run(
+        ["/bin/sh", str(START), *arguments],
+        env={"PATH": str(path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def program(path: Path, name: str, text: str) -> None:
+    (path / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    (path / name).chmod(0o755)
+
+
+def test_the_start_script_is_the_command_where_that_is_installed(tmp_path: Path) -> None:
+    program(tmp_path, "kaizen-otel", 'echo "kaizen-otel $*"')
+    assert start(tmp_path).stdout == "kaizen-otel stack up\n"
+
+
+def test_the_start_script_passes_options_on(tmp_path: Path) -> None:
+    program(tmp_path, "kaizen-otel", 'echo "kaizen-otel $*"')
+    done = start(tmp_path, "down", "--volumes")
+    assert done.stdout == "kaizen-otel stack down --volumes\n"
+
+
+@pytest.mark.parametrize(
+    ("docker", "said"),
+    [
+        (None, "Docker is not installed"),
+        ("exit 1", "the Compose plugin of Docker is missing"),
+        ('[ "$1" = compose ]', "no Docker engine answers"),
+    ],
+)
+def test_the_start_script_says_what_is_missing(
+    tmp_path: Path, docker: str | None, said: str
+) -> None:
+    if docker is not None:
+        program(tmp_path, "docker", docker)
+    done = start(tmp_path)
+    assert done.returncode == 4
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_start_script_calls_compose_and_shows_the_pages(tmp_path: Path) -> None:
+    program(tmp_path, "docker", '[ "$2" = version ] || echo "docker $*" >&2')
+    done = start(tmp_path)
+    assert done.returncode == 0
+    assert f"docker compose --file {FOLDER}/compose.yaml up --detach --wait" in done.stderr
+    for number in (16686, 9090, 3000, 9200, 5601, 4317, 4318, 4319):
+        assert str(number) in done.stdout
+
+
+def test_the_start_script_refuses_another_word(tmp_path: Path) -> None:
+    assert start(tmp_path, "destroy").returncode == 2
