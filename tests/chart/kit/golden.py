@@ -39,7 +39,8 @@ def normal(release: Release) -> dict[str, Any]:
             return files.get(node.strip()) or _HASH.sub("HASH", node)
         return node
 
-    return {_title(item): visit(item) for item in sorted(release.objects, key=_title)}
+    objects = {_title(item): visit(item) for item in sorted(release.objects, key=_title)}
+    return {**objects, "notes": _HASH.sub("HASH", release.notes)}
 
 
 def _title(item: Manifest) -> str:
@@ -65,6 +66,7 @@ def write(name: str, objects: dict[str, Any]) -> None:
         f"# Written by the tests when {UPDATE} is set; read the difference before you commit it.\n"
     )
     body = yaml.dump(objects, Dumper=_Dumper, sort_keys=False, width=100)
+    head += "# yamllint disable rule:line-length\n"
     path_of(name).write_text(head + body)
 
 
@@ -73,6 +75,9 @@ class _Dumper(yaml.SafeDumper):
 
     def ignore_aliases(self, data: object) -> bool:
         return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)  # lists stand further in, as in our own YAML
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

@@ -47,6 +47,7 @@ class Container:
     spec: Manifest
     pod: Manifest
     is_init: bool
+    component: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,7 @@ class Release:
                         spec=spec,
                         pod=pod,
                         is_init=key == "initContainers",
+                        component=template["metadata"]["labels"][COMPONENT],
                     )
 
 

@@ -13,6 +13,7 @@ import yaml
 
 from tests.chart.kit.rendering import CHART, Release, Renderer, Values, chart_files, merged, parse
 
+SCHEMA: Final = "values.schema.json"
 _FILE: Final = Path(__file__).parents[1] / "variants.yaml"
 #: A template that asks whether the cluster has an API; the worker's cluster has none.
 _ASKS: Final = re.compile(r"\.Capabilities\.APIVersions\.Has\s+(\"[^\"]*\"|\S+?)(?=[\s)}])")
@@ -65,19 +66,25 @@ def with_apis(files: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(slots=True)
 class Charts:
-    """The chart, rendered by value; each distinct render happens once."""
+    """The chart, rendered by value; each distinct render of a variant happens once.
+
+    Without the schema, of which Helm compiles every pattern for each render; the chart that is
+    called "strict" has it.
+    """
 
     renderer: Renderer
     _kept: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def load(self) -> None:
         files = chart_files()
+        schema = files.pop(SCHEMA)
         self.renderer.load("plain", files)
         self.renderer.load("apis", with_apis(files))
+        self.renderer.load("strict", {SCHEMA: schema}, base="plain")
 
     def manifests(self, one: Variant) -> dict[str, str]:
         if one.name not in self._kept:
-            self._kept[one.name] = self.renderer.manifests(one.values, chart=_chart(one))
+            self._kept[one.name] = self.renderer.manifests(one.values, chart=chart_of(one))
         return self._kept[one.name]
 
     def release(self, one: Variant) -> Release:
@@ -86,8 +93,8 @@ class Charts:
     def render(self, values: Mapping[str, Any], *, base: str = "dev") -> Release:
         """The base with some values replaced."""
         found = variant(base)
-        return parse(self.renderer.manifests(merged(found.values, values), chart=_chart(found)))
+        return parse(self.renderer.manifests(merged(found.values, values), chart=chart_of(found)))
 
 
-def _chart(one: Variant) -> str:
+def chart_of(one: Variant) -> str:
     return "apis" if one.has_apis else "plain"
