@@ -51,6 +51,12 @@ NO_SYNC: Final = """\
 extensions:
   file_storage/queue: {fsync: false}
 """
+#: What the gateway would do with batches: requests that arrive together leave together.
+MERGING: Final = """\
+exporters:
+  otlp_grpc/jaeger: {sending_queue: {batch: {min_size: 1000000}}}
+  elasticsearch: {sending_queue: {batch: {min_size: 1000}}}
+"""
 
 _EXPORTERS: Final = {
     "traces": "otlp_grpc/jaeger",
@@ -61,9 +67,9 @@ SIGNALS: Final = tuple(_EXPORTERS)
 SMALL: Final = 16
 """Items of a request from an agent that is not busy."""
 LARGE: Final = 512
-_REQUESTS: Final = {SMALL: 1_500, LARGE: 240}
+_REQUESTS: Final = {SMALL: 500, LARGE: 80}
 CONNECTIONS: Final = 8
-_AUDIT_REQUESTS: Final = {1: 4_000, 64: 800}
+_AUDIT_REQUESTS: Final = {1: 1_500, 64: 300}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +115,11 @@ def telemetry_cases() -> list[Case]:
         "gateway, metrics-otlp", "metrics", LARGE,
         overlays=("metrics-otlp",), exporter="otlp_http/prometheus",
     )  # fmt: skip
-    no_sync = _case(
-        "gateway, no fsync", "logs", SMALL, overlays=(NO_SYNC,), exporter=_EXPORTERS["logs"]
-    )
-    return [*found, durable, no_sync]
+    small = [
+        _case(name, "logs", SMALL, overlays=(overlay,), exporter=_EXPORTERS["logs"])
+        for name, overlay in (("gateway, no fsync", NO_SYNC), ("gateway, merging", MERGING))
+    ]
+    return [*found, durable, *small]
 
 
 def audit_cases(*, can_sync: bool) -> list[Case]:

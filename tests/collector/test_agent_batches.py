@@ -58,7 +58,7 @@ def test_batches_counted_in_records_become_too_large_and_are_lost(
 
     def in_records(config: dict[str, Any]) -> None:
         queue = config["exporters"]["otlp_grpc/gateway"]["sending_queue"]
-        queue["batch"] = {"flush_timeout": "200ms", "min_size": 1_000, "max_size": 4_000}
+        queue["batch"] = {"flush_timeout": "10s", "min_size": 1_000, "max_size": 4_000}
 
     config = changed(config_path("agent"), tmp_path / "changed.yaml", in_records)
     assert lost_after_an_outage(gateway_binary, dev_binary, tmp_path, config)
