@@ -37,9 +37,11 @@ Secrets never reach a template; only names do.
 {{- $keys := include "kaizen-otel.serverSecretKeys" .root | fromJson -}}
 {{- $files := dict $keys.certificateKey "server.crt" $keys.privateKeyKey "server.key" -}}
 {{- $clients := $v.tls.clients -}}
-{{- if or (eq $tier "agent") $clients.required -}}{{- $_ := set $files $keys.caKey "ca.crt" -}}{{- end -}}
-{{- $found = append $found (list "tls" "/etc/kaizen-otel/tls" (include "kaizen-otel.serverSecretName" .) $files) -}}
 {{- $authority := ternary $clients.auditCaSecret $clients.caSecret (eq $tier "audit") -}}
+{{- if or (eq $tier "agent") (and $clients.required (not $authority.name)) -}}
+{{- $_ := set $files $keys.caKey "ca.crt" -}}
+{{- end -}}
+{{- $found = append $found (list "tls" "/etc/kaizen-otel/tls" (include "kaizen-otel.serverSecretName" .) $files) -}}
 {{- if and $clients.required $authority.name -}}
 {{- $found = append $found (list "client-ca" "/etc/kaizen-otel/client-ca" $authority.name (dict $authority.key "ca.crt")) -}}
 {{- end -}}
@@ -119,7 +121,7 @@ Secrets never reach a template; only names do.
 {{- end -}}
 {{- $file := "/etc/kaizen-otel/secrets/credentials" -}}
 {{- if eq $v.auth.type "oidc" -}}
-{{- $_ := set $found "KAIZEN_OTEL_OIDC_AUDIENCE" $v.auth.oidc.telemetryAudience -}}
+{{- if ne .tier "audit" -}}{{- $_ := set $found "KAIZEN_OTEL_OIDC_AUDIENCE" $v.auth.oidc.telemetryAudience -}}{{- end -}}
 {{- $_ := set $found "KAIZEN_OTEL_OIDC_AUDIT_AUDIENCE" $v.auth.oidc.auditAudience -}}
 {{- $authority := ternary "/etc/kaizen-otel/oidc-ca/ca.crt" "" (not (empty $v.auth.oidc.caSecret.name)) -}}
 {{- if eq .tier "agent" -}}
@@ -136,8 +138,11 @@ Secrets never reach a template; only names do.
 {{- $_ := set $found "KAIZEN_OTEL_GATEWAY_AUDIT_TOKEN_FILE" $file -}}
 {{- else if ne .tier "agent" -}}
 {{- /* The gateway's audit receiver answers nobody, so it needs no credentials of its own. */ -}}
-{{- $names := get (dict "bearer" (list "KAIZEN_OTEL_TOKENS_FILE" "KAIZEN_OTEL_AUDIT_TOKENS_FILE") "basic" (list "KAIZEN_OTEL_HTPASSWD_FILE" "KAIZEN_OTEL_AUDIT_HTPASSWD_FILE") "none" list) $v.auth.type -}}
-{{- range $names -}}{{- $_ := set $found . $file -}}{{- end -}}
+{{- $kind := get (dict "bearer" "TOKENS" "basic" "HTPASSWD" "none" "") $v.auth.type -}}
+{{- if $kind -}}
+{{- $_ := set $found (printf "KAIZEN_OTEL_AUDIT_%s_FILE" $kind) $file -}}
+{{- if eq .tier "gateway" -}}{{- $_ := set $found (printf "KAIZEN_OTEL_%s_FILE" $kind) $file -}}{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- toJson $found -}}
 {{- end -}}
