@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from kaizen_otel._stack.build import ToolMissingError
-from tests.cluster.kit import programs
+from tests.cluster.kit import programs, snapshot
 from tests.cluster.kit.client import Api
 from tests.cluster.kit.images import SPECS, load, reference
-from tests.cluster.kit.lifecycle import FOLDERS, cluster
+from tests.cluster.kit.lifecycle import FOLDERS, cluster, ended
 from tests.cluster.kit.programs import Programs
 from tests.cluster.room import ROOT, Room
 
@@ -50,10 +50,14 @@ def api(built: Programs) -> Iterator[Api]:
     if os.environ.get("KAIZEN_OTEL_TEST_CLUSTER") == "running":
         yield Api(FOLDERS.pki)
         return
+    before = snapshot.machine()
     with cluster(built) as started:
+        assert snapshot.machine() != before, "what is compared below shows a cluster"
         for name in ("kaizen-otel-collector", "kaizen-otel-tools"):
             load(SPECS[name](), FOLDERS.socket, name=reference(name))
         yield started
+        assert ended() == ""
+    assert snapshot.machine() == before
 
 
 @pytest.fixture

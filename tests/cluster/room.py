@@ -35,6 +35,7 @@ CONTAINER_SECURITY = {
     "capabilities": {"drop": ["ALL"]},
 }
 PYTHON = "/python/bin/python3"
+SPOOL = "/var/lib/kaizen-otel/spool"
 
 
 class Refused(Exception):  # noqa: N818 - a verdict of Helm, not a fault of ours
@@ -181,7 +182,7 @@ class Room:
             "securityContext": CONTAINER_SECURITY,
             "volumeMounts": [
                 {"name": "program", "mountPath": "/program"},
-                {"name": "spool", "mountPath": "/spool"},
+                {"name": "spool", "mountPath": SPOOL},
                 {"name": "tmp", "mountPath": "/tmp"},
             ],
         }

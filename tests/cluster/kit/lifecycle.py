@@ -95,6 +95,13 @@ def up(programs: Programs) -> Api:
         raise
 
 
+def ended() -> str:
+    """The end of the logs of components that have ended; empty if all run."""
+    gone = {each.pid for each in _known() if not alive(each)}
+    names = [path.stem for path in FOLDERS.run.glob("*.pid") if int(path.read_text()) in gone]
+    return "\n".join(f"--- {name}\n{log_tail(_log(name), 8)}" for name in sorted(names))
+
+
 def down() -> None:
     """End the cluster and put the machine back; nothing to do is fine.
 
@@ -156,11 +163,10 @@ def _wait(is_so: Callable[[], bool], what: str) -> None:
     clock, never = SystemClock(), threading.Event()
     deadline_ns = clock.monotonic_ns() + int(START_DEADLINE_S * 1e9)
     while not is_so():
-        ended = [each for each in _known() if not alive(each)]
-        if ended or clock.monotonic_ns() >= deadline_ns:
-            names = [path.stem for path in FOLDERS.run.glob("*.pid")]
-            logs = "\n".join(f"--- {name}\n{log_tail(_log(name), 8)}" for name in sorted(names))
-            raise SetupError(f"{what} did not come up in the cluster:\n{logs}")
+        if logs := ended():
+            raise SetupError(f"a component of the cluster ended:\n{logs}")
+        if clock.monotonic_ns() >= deadline_ns:
+            raise SetupError(f"{what} did not come up in time; logs are in {FOLDERS.state}/log")
         clock.wait(never, _POLL_NS)
 
 

@@ -31,17 +31,14 @@ def kernel_settings() -> dict[str, str]:
     return found
 
 
-def firewall_rules() -> dict[str, list[str]]:
-    """The rules of both families, without counters."""
-    return {name: host.rules(host.firewall(name)) for name in ("iptables", "ip6tables")}
-
-
-def links() -> set[str]:
-    """The network links."""
-    return {path.name for path in Path("/sys/class/net").iterdir()}
-
-
-def mounts() -> set[str]:
-    """Where something is mounted."""
-    lines = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
-    return {line.split()[1] for line in lines}
+def machine() -> dict[str, object]:
+    """What a cluster might leave behind."""
+    mounts = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
+    links = (host.NODE_LINK, host.PODS_LINK)
+    return {
+        "settings": kernel_settings(),
+        "firewall": {name: host.rules(host.firewall(name)) for name in ("iptables", "ip6tables")},
+        "links": [name for name in links if Path(f"/sys/class/net/{name}").exists()],
+        "mounts": [line.split()[1] for line in mounts if "kaizen-otel-cluster" in line],
+        "groups": host.cgroups(),
+    }

@@ -36,7 +36,8 @@ func main() {
 		factory.Core().V1().Namespaces(),
 		factory.Core().V1().Pods(),
 		nil, nil, nil, nil,
-		networkpolicy.Config{QueueID: queue, NodeName: node, NRIdisabled: true},
+		// Not NRIdisabled, which reads a nil pointer at the first address that is no pod's.
+		networkpolicy.Config{QueueID: queue, NodeName: node},
 	)
 	if err != nil {
 		klog.Fatal(err)

@@ -1,0 +1,139 @@
+"""Agents in pods that write audit records, and the trail on the audit tier's volume."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.kit.client import WAIT_S, wait_until
+from tests.cluster.room import PREFIX, SPOOL, Room
+
+AUDIT = f"{PREFIX}-audit"
+PROGRAM = (Path(__file__).parent / "agent_program.py").read_text(encoding="utf-8")
+FLUSH = ["kaizen-otel", "audit", "flush", "--wait", "--timeout", "60"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agent:
+    """A pod that writes audit records."""
+
+    room: Room
+    name: str
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What it said until now."""
+        text = self.room.api.logs(self.name, self.room.name)
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+    def records(self, *, safe: bool = True) -> list[str]:
+        """The ids of the records that it was told are safe, or are not."""
+        return [line["id"] for line in self.lines() if line.get("safe") is safe]
+
+    def reasons(self) -> list[str]:
+        """Why records were refused."""
+        return [line["reason"] for line in self.lines() if line.get("safe") is False]
+
+    def wait_until_written(self, *, wait_s: float = WAIT_S) -> None:
+        """Return when it has written all that it was asked for."""
+        wait_until(
+            lambda: any("written" in line for line in self.lines()),
+            lambda: self.room.api.logs(self.name, self.room.name)[-500:],
+            wait_s=wait_s,
+        )
+
+    def wait_for(self, count: int) -> None:
+        """Return when that many of its records are safe."""
+        wait_until(lambda: len(self.records()) >= count, lambda: str(self.lines()[-3:]))
+
+
+def start_agent(
+    room: Room,
+    count: int,
+    *,
+    name: str = "agent",
+    pause_s: float = 0.0,
+    wait_s: float = 10.0,
+    metadata: int = 1,
+    environment: dict[str, str] | None = None,
+    labels: dict[str, str] | None = None,
+    is_flushing: bool = True,
+) -> Agent:
+    """Start an agent as the chart's README says: the release's ConfigMap, a spool, a preStop."""
+    container: dict[str, Any] = {
+        "envFrom": [{"configMapRef": {"name": f"{PREFIX}-agent-env", "optional": True}}],
+        "env": [
+            {"name": key, "value": value}
+            for key, value in {
+                "HOME": "/tmp",
+                "KAIZEN_OTEL_AUDIT_ENDPOINT": f"http://{AUDIT}:4319",
+                "KAIZEN_OTEL_SPOOL_DIR": SPOOL,
+                **(environment or {}),
+            }.items()
+        ],
+    }
+    if is_flushing:
+        container["lifecycle"] = {"preStop": {"exec": {"command": FLUSH}}}
+    room.run_python(
+        name,
+        PROGRAM,
+        *(str(count), str(pause_s), str(wait_s), str(metadata)),
+        labels=labels,
+        pod={"terminationGracePeriodSeconds": 90 if is_flushing else 1},
+        container=container,
+    )
+    room.api.wait_ready(name, room.name)
+    return Agent(room=room, name=name)
+
+
+def trail_folder(room: Room, replica: int = 0) -> Path:
+    """Where the trail of an audit pod is on this machine."""
+    return room.volume_of(f"data-{AUDIT}-{replica}") / "audit"
+
+
+def in_trail(room: Room, records: list[str], *folders: Path) -> set[str]:
+    """Those of the records that the trail holds."""
+    found = folders or (trail_folder(room),)
+    text = "".join(
+        path.read_text(encoding="utf-8") for folder in found for path in folder.glob("audit*.jsonl")
+    )
+    return {record for record in records if record in text}
+
+
+def wait_until_in_trail(room: Room, records: list[str], *, wait_s: float = WAIT_S) -> None:
+    """Return when the trail holds all of them."""
+    wait_until(
+        lambda: len(in_trail(room, records)) == len(set(records)),
+        lambda: f"{len(in_trail(room, records))} of {len(records)} records are in the trail",
+        wait_s=wait_s,
+    )
+
+
+def wait_until_clean(folder: Path) -> None:
+    """Return when ``audit verify`` finds nothing: the last records may be on their way."""
+    wait_until(lambda: verify(folder)["exit_code"] == 0, lambda: json.dumps(verify(folder)))
+
+
+def declared(verdict: dict[str, Any]) -> int:
+    """How many records a trail itself says were refused, if nothing else is found in it."""
+    found = [each for each in verdict["findings"] if each["severity"] != "note"]
+    assert {each["kind"] for each in found} <= {"gap_declared"}, verdict
+    return sum(int(each["text"].split()[0]) for each in found)
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """The verdict of ``kaizen-otel audit verify``."""
+    answer = subprocess.run(
+        [
+            *(sys.executable, "-c", "from kaizen_otel._cli import main; main()"),
+            *("audit", "verify", str(folder), "--json"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    verdict: dict[str, Any] = json.loads(answer.stdout)
+    return verdict | {"exit_code": answer.returncode}

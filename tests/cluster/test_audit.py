@@ -1,0 +1,117 @@
+"""No audit record that was called safe is lost, whatever happens to the pods and the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.cluster.agents import (
+    AUDIT,
+    Agent,
+    declared,
+    in_trail,
+    start_agent,
+    trail_folder,
+    verify,
+    wait_until_clean,
+    wait_until_in_trail,
+)
+from tests.cluster.kit.client import wait_until
+from tests.cluster.kit.images import REGISTRY, TAG
+from tests.cluster.room import Room, base_values, changed
+
+PREVIOUS = Path(__file__).parent / "previous" / "kaizen-otel-0.0.9.tgz"
+LABEL = "kaizen-otel/agent"
+
+
+def previous_values(room: Room) -> dict[str, object]:
+    """The same for the chart before, which knew fewer keys."""
+    values = base_values(room)
+    values["image"] = {"repository": f"{REGISTRY}/kaizen-otel-collector", "tag": TAG}
+    return values
+
+
+def test_the_chain_goes_on_through_an_upgrade_of_the_chart_and_killed_pods(room: Room) -> None:
+    room.add_volumes(1)
+    room.install(previous_values(room), chart=PREVIOUS)
+    agent = start_agent(room, 300, pause_s=0.1, environment={"KAIZEN_OTEL_DURABILITY": "durable"})
+    agent.wait_for(20)
+    room.install(base_values(room))
+    room.api.delete("Pod", f"{AUDIT}-0", room.name, grace_s=0)
+    agent.wait_until_written()
+    room.api.wait_ready(f"{AUDIT}-0", room.name)
+    records = agent.records()
+    assert len(records) == 300
+    wait_until_in_trail(room, records)
+    wait_until_clean(trail_folder(room))
+
+
+def test_a_full_disk_refuses_or_lets_the_spool_grow_and_loses_nothing(room: Room) -> None:
+    (volume,) = room.add_volumes(1, mebibytes=64)
+    room.install(changed(base_values(room), audit__guard={"enabled": True, "minFreeMebibytes": 32}))
+    filler = volume / "filler"
+    filler.write_bytes(b"\0" * (40 << 20))
+    room.api.wait(
+        *("Pod", f"{AUDIT}-0", room.name),
+        lambda pod: any(
+            each["type"] == "Ready" and each["status"] == "False"
+            for each in pod["status"]["conditions"]
+        ),
+    )
+    strict = {"KAIZEN_OTEL_DURABILITY": "delivered", "KAIZEN_OTEL_ON_FAILURE": "block_action"}
+    delivered = start_agent(room, 3, name="delivered", wait_s=2, environment=strict)
+    small = {"KAIZEN_OTEL_DURABILITY": "durable", "KAIZEN_OTEL_SPOOL_BYTES_MAX": str(1 << 20)}
+    durable = start_agent(room, 400, name="durable", environment=small, metadata=60)
+    delivered.wait_until_written()
+    assert delivered.records() == []
+    assert all("the action is refused" in reason for reason in delivered.reasons())
+    durable.wait_until_written()
+    assert durable.records(), "the spool takes what it has room for"
+    assert any("KAIZEN_OTEL_SPOOL_BYTES_MAX" in reason for reason in durable.reasons())
+    assert in_trail(room, durable.records()) == set()
+
+    filler.unlink()
+    wait_until_in_trail(room, durable.records())
+    refused = len(durable.reasons())
+    wait_until(
+        lambda: declared(verify(trail_folder(room))) == refused,
+        lambda: f"{refused} were refused: {verify(trail_folder(room))}",
+    )
+
+
+def drained(room: Room, *, is_flushing: bool) -> Agent:
+    """An agent that is evicted with 1,000 records that nobody has, and then may send them."""
+    name = "flushing" if is_flushing else "naive"
+    agent = start_agent(
+        room,
+        1000,
+        name=name,
+        environment={"KAIZEN_OTEL_DURABILITY": "durable"},
+        is_flushing=is_flushing,
+    )
+    agent.wait_until_written()
+    assert len(agent.records()) == 1000
+    assert in_trail(room, agent.records()) == set(), "the policy keeps them away"
+    return agent
+
+
+def evict(room: Room, agent: Agent) -> list[str]:
+    """What was safe; the pod is gone, and from the eviction on it might send."""
+    records = agent.records()
+    room.api.evict(agent.name, room.name)
+    room.api.merge("Pod", agent.name, room.name, {"metadata": {"labels": {LABEL: "true"}}})
+    room.api.wait_gone("Pod", agent.name, room.name, wait_s=90)
+    return records
+
+
+def test_a_drained_agent_delivers_its_spool_first_and_one_without_the_flush_does_not(
+    room: Room,
+) -> None:
+    room.add_volumes(1)
+    peers = [{"podSelector": {"matchLabels": {LABEL: "true"}}}]
+    room.install(changed(base_values(room), networkPolicy={"auditFrom": peers}))
+    records = evict(room, drained(room, is_flushing=True))
+    assert in_trail(room, records) == set(records)
+    wait_until_clean(trail_folder(room))
+
+    lost = evict(room, drained(room, is_flushing=False))
+    assert in_trail(room, lost) != set(lost)
