@@ -61,6 +61,19 @@ def engine(forwarding_before: str) -> Iterator[str]:
             context.__exit__(None, None, None)
 
 
+@pytest.fixture(scope="session")
+def official_images(engine: str) -> str:
+    """The address of an engine that has, or can fetch, the images of the Compose files."""
+    from tests.containers import official
+
+    try:
+        compose_program()
+        official.make_images_if_private(engine)
+    except ToolMissingError as error:
+        pytest.skip(str(error))
+    return engine
+
+
 @functools.cache
 def compose_program() -> Path:
     """A `docker-compose` of a known version.  Raises ToolMissingError."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kaizen_otel._stack import StackPorts, ToolMissingError
+from kaizen_otel._stack import StackPorts
 from kaizen_otel._stack.compose_layout import PORT_VARIABLES
 from tests.containers import official
 from tests.containers.conftest import compose_program
@@ -59,12 +59,7 @@ class Secured:
 
 
 @pytest.fixture(scope="module")
-def secured(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    try:
-        program = compose_program()
-        official.make_images_if_private(engine)
-    except ToolMissingError as error:
-        pytest.skip(str(error))
+def secured(official_images: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     folder = tmp_path_factory.mktemp("secured")
     secrets = folder / "secrets"
     script = official.COMPOSE / "secrets.example" / "make_secrets.py"
@@ -74,14 +69,14 @@ def secured(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
             os.chown(path, USER, USER)
     ports = asdict(StackPorts.free())
     command = [
-        *(str(program), "--project-name", f"kaizen-secured-{os.getpid()}"),
+        *(str(compose_program()), "--project-name", f"kaizen-secured-{os.getpid()}"),
         *("--file", str(official.COMPOSE / "compose.yaml"), "--file", str(official.SECURITY)),
         *("--file", str(official.override(folder))),
     ]
     owner = secrets.stat()
     environment = {
         **os.environ,
-        "DOCKER_HOST": engine,
+        "DOCKER_HOST": official_images,
         "KAIZEN_OTEL_SECRETS": str(secrets),
         "KAIZEN_OTEL_USER": f"{owner.st_uid}:{owner.st_gid}",
         **{variable: str(ports[name]) for name, variable in PORT_VARIABLES.items()},
@@ -148,7 +143,7 @@ def test_the_page_s_password_is_not_passed_on_to_the_part_behind(secured: Secure
 
 
 def test_secrets_that_only_root_may_read_are_refused_with_the_remedy(
-    engine: str, tmp_path: Path
+    official_images: str, tmp_path: Path
 ) -> None:
     if os.geteuid() != 0:
         pytest.skip("platform: only root owns such a folder")
@@ -161,7 +156,7 @@ def test_secrets_that_only_root_may_read_are_refused_with_the_remedy(
             **os.environ,
             "PATH": f"{compose_program().parent}{os.pathsep}{os.environ['PATH']}",
             "XDG_STATE_HOME": str(tmp_path),
-            "DOCKER_HOST": engine,
+            "DOCKER_HOST": official_images,
         },
         capture_output=True,
         text=True,
