@@ -120,14 +120,14 @@ def verify(trail: bytes, trust: Json = None, anchors: bytes = b"") -> set[tuple[
         keys |= {} if record.problem(keys) else record.rotation()
     ends = {record.stream: record.number for record in every if record.values[PLACE + "end"]}
     for record in every:
-        stream, number, problem = record.stream, record.number, record.problem(keys)
-        late = "after_end" * (number > ends.get(stream, number))
+        stream, number, link = record.stream, record.number, record.values[PLACE + "previous_hash"]
+        problem, late = record.problem(keys), "after_end" * (number > ends.get(stream, number))
         found |= {(kind, stream, number) for kind in (*record.wrong, problem, late) if kind}
         present[stream].add(number)
         if record.values[SIGNED + "certificate"] and not problem:
             covered[stream].add(number)
         told[stream][number].add(record.digest.hex())
-        told[stream][number - 1].add(record.values[PLACE + "previous_hash"])
+        told[stream][number - (number == 1 or bool(link))].add(link)  # without: its own fault
         told[record.values[OWN + "previous_stream_id"] or stream][1] |= set()
     for stream, numbers in present.items():
         for number in sorted(numbers, reverse=True):
