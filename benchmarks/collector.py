@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parent.parent
 DOCS: Final = ROOT / "docs" / "benchmarks"
 _QUICK_SCALE: Final = 0.1
+_MEASURED: Final = (
+    "collector/config", "collector/builder", "collector/exporter",
+    "benchmarks/collector.py", "benchmarks/collector_bench",
+)  # fmt: skip
 
 
 def say(text: str) -> None:
@@ -81,14 +85,15 @@ def measured(asked: argparse.Namespace) -> report.Document:
 
 
 def _commit() -> str:
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"],  # noqa: S607 - any git will do
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return described.stdout.strip() or "unknown"
+    """The last commit of what is measured, and whether it was changed since."""
+    commit = _git("log", "-1", "--format=%h", "--", *_MEASURED) or "unknown"
+    return commit + ("-dirty" if _git("status", "--porcelain", "--", *_MEASURED) else "")
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", *arguments]  # any git will do
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
+    return done.stdout.strip()
 
 
 def main(arguments: list[str]) -> int:

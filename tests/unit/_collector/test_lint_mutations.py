@@ -184,7 +184,7 @@ MUTATIONS: list[tuple[str, str, dict[str, Any]]] = [
     ("R45", "audit", {"exporters file/audit format": "proto"}),
     ("R46", "gateway", {"receivers otlp protocols http read_header_timeout": DELETE}),
     ("R46", "audit", {"receivers otlp/audit protocols http read_header_timeout": DELETE}),
-    ("R47", "agent", {"exporters otlp_grpc/gateway sending_queue batch sizer": DELETE}),
+    ("R47", "agent", {"exporters otlp_grpc/gateway sending_queue batch sizer": "items"}),
 ]
 
 
