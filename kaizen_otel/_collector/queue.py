@@ -19,11 +19,14 @@ _LABEL: Final = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """Items (spans, data points, log records) that an exporter has not delivered yet."""
+    """What an exporter has not delivered yet, in the measure of its queue.
+
+    The metric does not say which: bytes in the configs of kaizen-otel, else what ``sizer`` says.
+    """
 
     exporter: str
     signal: str
-    items: int
+    size: int
 
 
 def waiting(url: str) -> tuple[Waiting, ...]:
@@ -59,7 +62,7 @@ def queues(text: str) -> tuple[Waiting, ...]:
             Waiting(
                 exporter=names.get("exporter", "?"),
                 signal=names.get("data_type", "?"),
-                items=round(float(value)),
+                size=round(float(value)),
             )
         )
     return tuple(found)

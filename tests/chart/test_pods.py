@@ -19,6 +19,7 @@ from tests.chart.kit.parts import (
     variables,
     workload,
 )
+from tests.chart.kit.rendering import merged
 from tests.chart.kit.variants import Charts, variant, variants
 
 NAMES = [one.name for one in variants()]
@@ -231,3 +232,59 @@ def test_a_queue_of_one_more_destination_is_on_disk_and_has_no_end_of_retries(
         assert exporters[name]["retry_on_failure"] == {"max_elapsed_time": "0s"}
     assert exporters["otlp_grpc/extra_second"]["tls"]["insecure"] is False
     assert exporters["otlp_grpc/extra_plain"]["tls"]["insecure"] is True
+
+
+GIB = 1 << 30
+ONE_MORE = {"name": "more", "protocol": "grpc", "endpoint": "more:4317", "signals": ["logs"]}
+QUEUES = [
+    ("gateway", "1Gi", {}, {"otlp_grpc/jaeger", "elasticsearch"}, 2),
+    ("gateway", "10G", {}, {"otlp_grpc/jaeger", "elasticsearch"}, 2),
+    (
+        "gateway",
+        "10Gi",
+        {"prometheus": {"protocol": "otlp"}},
+        {"otlp_grpc/jaeger", "elasticsearch", "otlp_http/prometheus"},
+        3,
+    ),
+    (
+        "gateway",
+        "10Gi",
+        {"extra": [ONE_MORE]},
+        {"otlp_grpc/jaeger", "elasticsearch", "otlp_grpc/extra_more"},
+        3,
+    ),
+    (
+        "gateway",
+        "10Gi",
+        {"extra": [{**ONE_MORE, "signals": ["traces", "metrics", "logs"]}]},
+        {"otlp_grpc/jaeger", "elasticsearch", "otlp_grpc/extra_more"},
+        5,
+    ),
+    ("agent", "1Gi", {}, {"otlp_grpc/gateway"}, 3),
+]
+
+
+@pytest.mark.parametrize(("tier", "size", "destinations", "exporters", "count"), QUEUES)
+def test_all_queues_together_may_hold_a_third_of_their_volume(
+    charts: Charts,
+    tier: str,
+    size: str,
+    destinations: dict[str, Any],
+    exporters: set[str],
+    count: int,
+) -> None:
+    """A file of a queue grows to three times what it holds while it is written anew, and what then
+    does not fit on the disk is lost.  An exporter has a queue for each pipeline."""
+    values = {"destinations": destinations, "agent": {"enabled": True}}
+    release = charts.render(merged(values, {tier: {"queue": {"size": size}}}))
+    text = named(release, "ConfigMap", config_name(release, tier))["data"]["release.yaml"]
+    queues = {
+        name: one["sending_queue"]
+        for name, one in yaml.safe_load(text)["exporters"].items()
+        if "sending_queue" in one
+    }
+    assert queues.keys() == exporters
+    volume = {"1Gi": GIB, "10Gi": 10 * GIB, "10G": 10_000_000_000}[size]
+    for queue in queues.values():
+        assert queue["sizer"] == "bytes"
+        assert volume * 0.99 < queue["queue_size"] * count * 3 <= volume

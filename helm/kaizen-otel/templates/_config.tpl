@@ -41,12 +41,11 @@ The Collector merges the files in the order of its arguments: maps merge, lists 
 {{- if ne .tier "audit" -}}
 {{- /* Audit records belong to the audit tier: here their receiver answers nobody. */ -}}
 {{- $_ := set $added "receivers" (dict "otlp/audit" (dict "protocols" (dict "http" (dict "endpoint" "127.0.0.1:4319")))) -}}
-{{- end -}}
-{{- if eq .tier "gateway" -}}
-{{- $exporters := include "kaizen-otel.destinations" .root | fromJson -}}
-{{- if $exporters -}}{{- $_ := set $added "exporters" $exporters -}}{{- end -}}
 {{- $shipped := include "kaizen-otel.shipped" . | fromJson -}}
+{{- $exporters := dict -}}
 {{- $pipelines := dict -}}
+{{- if eq .tier "gateway" -}}
+{{- $exporters = include "kaizen-otel.destinations" .root | fromJson -}}
 {{- range $signal := list "traces" "metrics" "logs" -}}
 {{- $more := list -}}
 {{- range $.root.Values.destinations.extra -}}
@@ -57,9 +56,42 @@ The Collector merges the files in the order of its arguments: maps merge, lists 
 {{- $_ := set $pipelines $signal (dict "exporters" (concat $there $more)) -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- $merged := mergeOverwrite (deepCopy $shipped) (deepCopy (dict "exporters" $exporters "service" (dict "pipelines" $pipelines))) -}}
+{{- $sizes := include "kaizen-otel.queueSizes" (dict "config" $merged "tier" .tier "size" (index .root.Values .tier).queue.size) | fromJson -}}
+{{- $_ := set $added "exporters" (mergeOverwrite $exporters $sizes) -}}
 {{- if $pipelines -}}{{- $_ := set $added "service" (dict "pipelines" $pipelines) -}}{{- end -}}
 {{- end -}}
 {{- if $added -}}{{- toYaml $added -}}{{- end -}}
+{{- end -}}
+
+{{/*
+How much each queue on disk may hold, so that the volume is large enough for all, as JSON: dict "config"
+(merged) "tier" "gateway" "size" "10Gi".  An exporter has a queue for each pipeline; a file grows to three times what it
+holds while it is written anew.
+*/}}
+{{- define "kaizen-otel.queueSizes" -}}
+{{- $config := .config -}}
+{{- $queues := dict -}}
+{{- $count := 0 -}}
+{{- range $pipeline := $config.service.pipelines -}}
+{{- range $name := $pipeline.exporters -}}
+{{- $queue := dig "sending_queue" (dict) (default dict (get $config.exporters $name)) -}}
+{{- if $queue.storage -}}
+{{- $_ := set $queues $name true -}}
+{{- $count = add1 $count -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $found := dict -}}
+{{- range $name, $_ := $queues -}}
+{{- $share := divf (mulf (include "kaizen-otel.mebibytes" (list $.size 1.0) | float64) 1048576) (mulf 3 $count) | floor | int64 -}}
+{{- if lt $share 16777216 -}}
+{{- fail (printf "%s.queue.size is %s, and a third of it is not enough for %d queues of 16 MiB at least. Please set %s.queue.size to %dMi or more." $.tier (toString $.size) (int $count) $.tier (mul 48 $count)) -}}
+{{- end -}}
+{{- $_ := set $found $name (dict "sending_queue" (dict "sizer" "bytes" "queue_size" $share)) -}}
+{{- end -}}
+{{- toJson $found -}}
 {{- end -}}
 
 {{/* File name -> content, in a ConfigMap's data. The names' order is not the order of the arguments. */}}

@@ -41,8 +41,8 @@ here; the values come from Secrets.
 {{- define "kaizen-otel.extraExporter" -}}
 {{- $tls := include "kaizen-otel.exporterTls" (list (printf "extra-%s" .name) (default dict .tls)) | fromJson -}}
 {{- if eq .protocol "grpc" -}}{{- $_ := set $tls "insecure" (not (.tls).enabled) -}}{{- end -}}
-{{- $batch := dict "sizer" "bytes" "flush_timeout" "200ms" "min_size" 1000000 "max_size" 4000000 -}}
-{{- $queue := dict "storage" "file_storage/queue" "sizer" "items" "queue_size" 200000 "batch" $batch -}}
+{{- $batch := dict "sizer" "bytes" "min_size" 0 "max_size" 4000000 -}}
+{{- $queue := dict "storage" "file_storage/queue" "batch" $batch -}}
 {{- $found := dict "endpoint" .endpoint "retry_on_failure" (dict "max_elapsed_time" "0s") "sending_queue" $queue -}}
 {{- if $tls -}}{{- $_ := set $found "tls" $tls -}}{{- end -}}
 {{- if (.bearerSecret).name -}}

@@ -56,8 +56,8 @@ securityContext:
 {{/* A share of a quantity of bytes, in MiB: list "1Gi" 0.8 */}}
 {{- define "kaizen-otel.mebibytes" -}}
 {{- $text := toString (index . 0) -}}
-{{- $units := dict "" 1 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
-{{- $unit := regexFind "(m|k|M|G|T|Ki|Mi|Gi|Ti)$" $text -}}
+{{- $units := dict "" 1 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 "Pi" 1125899906842624 -}}
+{{- $unit := regexFind "(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)$" $text -}}
 {{- divf (mulf (trimSuffix $unit $text | float64) (get $units $unit) (index . 1)) 1048576 | floor | int64 -}}
 {{- end -}}
 

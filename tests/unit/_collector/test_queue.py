@@ -54,11 +54,11 @@ def address() -> Iterator[str]:
         thread.join()
 
 
-def test_every_queue_is_named_with_its_items() -> None:
+def test_every_queue_is_named_with_what_it_holds() -> None:
     assert queues(METRICS) == (
-        Waiting(exporter="elasticsearch", signal="logs", items=7),
-        Waiting(exporter="prometheus_remote_write", signal="metrics", items=0),
-        Waiting(exporter="otlp_grpc/jaeger", signal="traces", items=1_200_000),
+        Waiting(exporter="elasticsearch", signal="logs", size=7),
+        Waiting(exporter="prometheus_remote_write", signal="metrics", size=0),
+        Waiting(exporter="otlp_grpc/jaeger", signal="traces", size=1_200_000),
     )
 
 
@@ -82,7 +82,7 @@ def test_the_command_tells_the_count_and_ends_with_two_while_something_waits(add
     done = CliRunner().invoke(queue_command, [f"{address}/empty", f"{address}/metrics"])
     assert done.exit_code == 2
     assert f"{address}/metrics: 7 wait, logs for elasticsearch" in done.output
-    assert "1200007 items wait in 2 Collectors" in done.output
+    assert "1200007 wait in 2 Collectors" in done.output
 
 
 def test_the_command_ends_with_zero_when_nothing_waits(address: str) -> None:
