@@ -35,7 +35,7 @@ def by_program(helm: Helm, one: Variant) -> list[Manifest]:
     return [item for item in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if item]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [one.name for one in variants() if not one.cluster])
 def test_both_majors_of_helm_render_the_objects_that_the_other_tests_judge(
     charts: Charts, helm: Helm, name: str
 ) -> None:

@@ -20,7 +20,8 @@ from tests.chart.kit.variants import Charts, variants
 
 _FILE: Final = Path(__file__).parents[1] / "claims.yaml"
 _PREFIX: Final = re.compile(
-    r"^(?:observed-)?(?:release-kaizen-otel|release-telemetry|observation)-?"
+    r"^(?:observed-)?(?:release-kaizen-otel|release-telemetry|observation|an-observer[a-z-]{28}"
+    r"|release-a-name[a-z-]{26})-?"
 )
 _HASH: Final = re.compile(r"-[0-9a-f]{10}$")
 MISSING: Final = object()

@@ -19,6 +19,7 @@ PODS: Final = {
     "verify": ("verify",),
     "prune": ("prune",),
     "test": ("test",),
+    "scaledown": ("scaledown",),
     "demo-jaeger": ("backend",),
     "demo-prometheus": ("backend",),
     "demo-opensearch": ("backend",),
@@ -29,7 +30,7 @@ WRITES_ITS_IMAGE: Final = frozenset({"demo-opensearch backend"})
 #: It runs before anything else of the release is there.
 EXCUSED: Final = frozenset({("validate", "names a service account")})
 TIERS: Final = ("gateway", "agent", "audit")
-TASKS: Final = ("validate", "verify", "prune", "test")
+TASKS: Final = ("validate", "verify", "prune", "test", "scaledown")
 
 _NUMBER_OF: Final = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 _BINARY: Final = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40}

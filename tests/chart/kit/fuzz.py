@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from tests.chart.kit import kubernetes
 from tests.chart.kit.generated import default_values, leaves, schema, value_sets
 from tests.chart.kit.rendering import RefusedError, Release, Values, merged, parse
-from tests.chart.kit.variants import Charts, Variant, chart_of
+from tests.chart.kit.variants import Charts, Variant
 
 #: What makes two faults of one kind look different.
 _DETAIL: Final = re.compile(r"[0-9a-f]{10}|\"[^\"]*\"|'[^']*'|\d+")
@@ -89,7 +89,7 @@ def judge(charts: Charts, base: Variant, changed: Values) -> tuple[str, list[str
     if not is_taken_by_the_schema(values):
         return "refused by the schema", []
     try:
-        text = charts.renderer.manifests(values, chart=chart_of(base))
+        text = charts.text(base, changed)
     except RefusedError as refusal:
         if refusal.is_validation and names_a_key(refusal.message):
             return "refused by the chart", []

@@ -13,9 +13,9 @@ from typing import Final
 
 import yaml
 
-from tests.chart.kit import golden, kubernetes, refusals
-from tests.chart.kit.rendering import RefusedError, Release, chart_files, parse
-from tests.chart.kit.variants import Charts, Variant, variants, with_apis
+from tests.chart.kit import golden, refusals
+from tests.chart.kit.rendering import RefusedError, Values, chart_files, merged, parse
+from tests.chart.kit.variants import Charts, Variant, variants
 
 #: One word for another that is as well-formed and wrong.
 _WORDS: Final = (
@@ -186,20 +186,25 @@ class Judge:
         #: What noticed last comes first: neighbours are noticed by the same.
         self._order = list(variants())
         #: A case that fails anyway notices nothing.
-        self._cases = [one for one in refusals.cases() if not refusals.fault_of(charts, one)]
+        self._cases = [one for one in refusals.cases() if not refusals.fault_of(one, charts.text)]
+        self._changed: dict[str, str] = {}
+        self._loaded: set[str] = set()
 
     def noticed_by(self, mutant: Mutant) -> str:
         """The name of what notices; empty if nothing does."""
-        changed = mutant.applied(self._files)
-        renderer = self._charts.renderer
-        try:
-            renderer.load("mutant", changed, base="plain")
-            renderer.load("mutant-apis", with_apis(changed), base="apis")
-        except RefusedError:
-            return "load"
+        self._changed = mutant.applied(self._files)
+        self._loaded.clear()
         if "valid" in mutant.path or mutant.kind == "drop the refusal":
             return self._by_refusals() or self._by_renders()
         return self._by_renders() or self._by_refusals()
+
+    def _text(self, one: Variant, changed: Values | None = None) -> dict[str, str]:
+        """A render by the mutant."""
+        renderer, key = self._charts.renderer, f"mutant {one.chart}"
+        if key not in self._loaded:
+            renderer.load(key, one.adapted(self._changed), base=one.chart)
+            self._loaded.add(key)
+        return renderer.manifests(merged(one.values, changed or {}), chart=key)
 
     def _by_renders(self) -> str:
         for one in list(self._order):
@@ -210,31 +215,22 @@ class Judge:
         return ""
 
     def _differs(self, one: Variant) -> bool:
-        chart = "mutant-apis" if one.has_apis else "mutant"
         try:
-            text = self._charts.renderer.manifests(one.values, chart=chart)
+            text = self._text(one)
             if text == self._texts[one.name]:
                 return False
-            release = parse(text)
-            return _is_wrong(release) or bool(
-                golden.differences(golden.normal(release), self._wanted[one.name])
-            )
+            found = golden.normal(parse(text))
         except (RefusedError, yaml.YAMLError, KeyError, TypeError, AttributeError):
             return True
+        return bool(golden.differences(found, self._wanted[one.name]))
 
     def _by_refusals(self) -> str:
         for case in list(self._cases):
-            base = next(one for one in variants() if one.name == case.base)
-            chart = "mutant-apis" if base.has_apis else "mutant"
-            if refusals.fault_of(self._charts, case, chart=chart):
+            if refusals.fault_of(case, self._text):
                 self._cases.remove(case)
                 self._cases.insert(0, case)
                 return f"case {case.name}"
         return ""
-
-
-def _is_wrong(release: Release) -> bool:
-    return any(kubernetes.problem(item) for item in release.objects)
 
 
 if __name__ == "__main__":

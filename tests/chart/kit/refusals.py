@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import yaml
 
-from tests.chart.kit.rendering import RefusedError, Values, merged
-from tests.chart.kit.variants import Charts, chart_of, variant
+from tests.chart.kit.rendering import RefusedError, Values
+from tests.chart.kit.variants import Variant, variant
 
 _FOLDER: Final = Path(__file__).parents[1]
 
@@ -35,11 +36,10 @@ def cases() -> tuple[Case, ...]:
     return tuple(found)
 
 
-def fault_of(charts: Charts, case: Case, *, chart: str = "") -> str:
+def fault_of(case: Case, render: Callable[[Variant, Values], object]) -> str:
     """What is wrong with the chart's answer to a case; empty if nothing."""
-    base = variant(case.base)
     try:
-        charts.renderer.manifests(merged(base.values, case.values), chart=chart or chart_of(base))
+        render(variant(case.base), case.values)
     except RefusedError as refusal:
         if not case.says:
             return f"refused: {refusal.message}"

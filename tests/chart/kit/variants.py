@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,18 +15,37 @@ import yaml
 from tests.chart.kit.rendering import CHART, Release, Renderer, Values, chart_files, merged, parse
 
 SCHEMA: Final = "values.schema.json"
+#: The name of the chart with its schema.
+STRICT: Final = "strict"
 _FILE: Final = Path(__file__).parents[1] / "variants.yaml"
 #: A template that asks whether the cluster has an API; the worker's cluster has none.
 _ASKS: Final = re.compile(r"\.Capabilities\.APIVersions\.Has\s+(\"[^\"]*\"|\S+?)(?=[\s)}])")
 
 
+#: A template that looks for an object in the cluster, or for the list of all of a kind.
+_LOOKS: Final = re.compile(r"lookup \"[^\"]+\" \"(\w+)\" \S+ (\"\"|\$\w+)")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """Values to render the chart with, and whether the cluster has every API that it asks for."""
+    """Values to render the chart with, and what the cluster is told to have."""
 
     name: str
     values: Values
+    #: Whether it has every API that the chart asks for.
     has_apis: bool = False
+    #: Its objects by kind and name; nothing stands for no cluster at all, as in ``helm template``.
+    cluster: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def chart(self) -> str:
+        """The name under which the worker keeps the chart for such a cluster."""
+        return json.dumps([self.has_apis, self.cluster], sort_keys=True)
+
+    def adapted(self, files: Mapping[str, str]) -> dict[str, str]:
+        """The chart with this cluster's answers in the text of its templates."""
+        found = with_apis(files) if self.has_apis else dict(files)
+        return with_objects(found, self.cluster) if self.cluster else found
 
 
 @functools.cache
@@ -48,6 +68,7 @@ def variants() -> tuple[Variant, ...]:
             name=name,
             values=merged(base.values, one.get("values") or {}),
             has_apis=one.get("apis", base.has_apis),
+            cluster=one.get("cluster", base.cluster),
         )
     return tuple(found.values())
 
@@ -64,27 +85,49 @@ def with_apis(files: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def with_objects(
+    files: Mapping[str, str], cluster: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
+    """The chart as it renders where the cluster has these objects."""
+
+    def answer(found: re.Match[str]) -> str:
+        objects = f"(fromJson `{json.dumps(cluster.get(found[1], {}))}`)"
+        return objects if found[2] == '""' else f"get {objects} {found[2]}"
+
+    return {
+        path: _LOOKS.sub(answer, text) if path.startswith("templates/") else text
+        for path, text in files.items()
+    }
+
+
 @dataclass(slots=True)
 class Charts:
     """The chart, rendered by value; each distinct render of a variant happens once.
 
-    Without the schema, of which Helm compiles every pattern for each render; the chart that is
-    called "strict" has it.
+    Without the schema, of which Helm compiles every pattern for each render: the worker has it as
+    ``STRICT``, and both Helm programs render every variant with it.
     """
 
     renderer: Renderer
+    _files: dict[str, str] = field(default_factory=dict)
     _kept: dict[str, dict[str, str]] = field(default_factory=dict)
+    _loaded: set[str] = field(default_factory=set)
 
     def load(self) -> None:
-        files = chart_files()
-        schema = files.pop(SCHEMA)
-        self.renderer.load("plain", files)
-        self.renderer.load("apis", with_apis(files))
-        self.renderer.load("strict", {SCHEMA: schema}, base="plain")
+        self._files = chart_files()
+        schema = self._files.pop(SCHEMA)
+        self.renderer.load(STRICT, {**self._files, SCHEMA: schema})
+
+    def text(self, one: Variant, changed: Mapping[str, Any] | None = None) -> dict[str, str]:
+        """Text by path, of a variant with some values replaced; RefusedError if it is refused."""
+        if one.chart not in self._loaded:
+            self.renderer.load(one.chart, one.adapted(self._files))
+            self._loaded.add(one.chart)
+        return self.renderer.manifests(merged(one.values, changed or {}), chart=one.chart)
 
     def manifests(self, one: Variant) -> dict[str, str]:
         if one.name not in self._kept:
-            self._kept[one.name] = self.renderer.manifests(one.values, chart=chart_of(one))
+            self._kept[one.name] = self.text(one)
         return self._kept[one.name]
 
     def release(self, one: Variant) -> Release:
@@ -92,9 +135,4 @@ class Charts:
 
     def render(self, values: Mapping[str, Any], *, base: str = "dev") -> Release:
         """The base with some values replaced."""
-        found = variant(base)
-        return parse(self.renderer.manifests(merged(found.values, values), chart=chart_of(found)))
-
-
-def chart_of(one: Variant) -> str:
-    return "apis" if one.has_apis else "plain"
+        return parse(self.text(variant(base), values))
