@@ -54,31 +54,31 @@ class Requests:
     def _run(self, number: int) -> None:
         while not self._stop.is_set():
             try:
-                self._send()
+                send_span(self._host, self._port)
             except (OSError, http.client.HTTPException) as error:
                 self.failures.append(repr(error))
             self._counts[number] += 1
 
-    def _send(self) -> None:
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT_S)
-        try:
-            headers = {"Content-Type": "application/json"}
-            connection.request("POST", "/v1/traces", body=_span(), headers=headers)
-            answer = connection.getresponse()
-            answer.read()
-            if answer.status != 200:
-                raise http.client.HTTPException(f"answered with {answer.status}")
-        finally:
-            connection.close()
 
-
-def _span() -> str:
-    now = time.time_ns()
+def send_span(host: str, port: int) -> str:
+    """Send one span over a connection of its own; its id.  Raises if it is not taken."""
+    now, span_id = time.time_ns(), secrets.token_hex(8)
     span = {
         "traceId": secrets.token_hex(16),
-        "spanId": secrets.token_hex(8),
+        "spanId": span_id,
         "name": "request",
         "startTimeUnixNano": str(now),
         "endTimeUnixNano": str(now),
     }
-    return json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]})
+    body = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]})
+    connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT_S)
+    try:
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/v1/traces", body=body, headers=headers)
+        answer = connection.getresponse()
+        answer.read()
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise http.client.HTTPException(f"answered with {answer.status}")
+    return span_id

@@ -46,8 +46,17 @@ _PLACES = {
     "RoleBinding": "apis/rbac.authorization.k8s.io/v1/rolebindings",
     "StatefulSet": "apis/apps/v1/statefulsets",
     "StorageClass": "apis/storage.k8s.io/v1/storageclasses",
+    "ValidatingAdmissionPolicy": (
+        "apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+    ),
+    "ValidatingAdmissionPolicyBinding": (
+        "apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
+    ),
 }
-_WITHOUT_NAMESPACE = {"Namespace", "Node", "PersistentVolume", "StorageClass"}
+_WITHOUT_NAMESPACE = {
+    *("Namespace", "Node", "PersistentVolume", "StorageClass"),
+    *("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
+}
 
 
 class ApiError(Exception):

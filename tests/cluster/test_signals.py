@@ -1,0 +1,45 @@
+"""``helm test``: one span, metric, log and audit record, found where they belong."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cluster.backends import (
+    put_templates,
+    start_elasticsearch,
+    start_jaeger,
+    start_prometheus,
+)
+from tests.cluster.kit.images import SPECS, load, reference
+from tests.cluster.kit.lifecycle import FOLDERS
+from tests.cluster.room import RELEASE, Refused, Room, base_values, changed
+
+
+@pytest.fixture(scope="session")
+def backend_images(api: object) -> None:
+    for name in ("jaeger", "prometheus", "elasticsearch"):
+        load(SPECS[name](), FOLDERS.socket, name=reference(name))
+
+
+@pytest.mark.usefixtures("backend_images")
+def test_all_four_signals_are_found_and_a_missing_backend_is_said(room: Room) -> None:
+    room.add_volumes(1)
+    start_elasticsearch(room)
+    start_jaeger(room)
+    start_prometheus(room)
+    tested = {
+        "enabled": True,
+        "jaegerUrl": "http://jaeger:16686",
+        "prometheusUrl": "http://prometheus:9090",
+        "elasticsearchUrl": "http://elasticsearch:9200",
+    }
+    room.install(changed(base_values(room), test=tested))
+    for name in ("jaeger", "prometheus", "elasticsearch"):
+        room.api.wait_ready(name, room.name, wait_s=180)
+    put_templates(room)
+    room.run_helm("test", RELEASE, "--timeout", "120s")
+
+    room.api.delete("Service", "prometheus", room.name)
+    room.api.delete("Pod", "prometheus", room.name, grace_s=0)
+    with pytest.raises(Refused):
+        room.run_helm("test", RELEASE, "--timeout", "120s")
