@@ -18,7 +18,7 @@ The Collector merges the files in the order of its arguments: maps merge, lists 
 {{- if eq .tier "gateway" -}}
 {{- if $v.gateway.tailSampling.enabled -}}{{- $found = append $found "tail-sampling" -}}{{- end -}}
 {{- if eq $v.destinations.prometheus.protocol "otlp" -}}{{- $found = append $found "metrics-otlp" -}}{{- end -}}
-{{- if and (eq $v.destinations.elasticsearch.server "opensearch") (eq $v.image.distribution "contrib") -}}
+{{- if and (or $v.demo.enabled (eq $v.destinations.elasticsearch.server "opensearch")) (eq $v.image.distribution "contrib") -}}
 {{- $found = append $found "opensearch" -}}
 {{- end -}}
 {{- end -}}

@@ -41,7 +41,9 @@
 {{- $v := .root.Values -}}
 {{- $found := dict "HOME" "/tmp" "XDG_STATE_HOME" "/tmp" "KAIZEN_OTEL_AUDIT_DIR" "/var/lib/kaizen-otel/audit" -}}
 {{- if or (eq .tier "test") (eq .tier "verify") -}}
-{{- $_ := set $found "OTEL_EXPORTER_OTLP_ENDPOINT" (include "kaizen-otel.telemetryUrl" .root) -}}
+{{- /* The test goes the agents' way; the node of a volume need not have an agent tier. */ -}}
+{{- $tier := ternary "agent" "gateway" (and (eq .tier "test") $v.agent.enabled) -}}
+{{- $_ := set $found "OTEL_EXPORTER_OTLP_ENDPOINT" (include "kaizen-otel.tierUrl" (dict "root" .root "tier" $tier)) -}}
 {{- if $v.audit.enabled -}}{{- $_ := set $found "KAIZEN_OTEL_AUDIT_ENDPOINT" (include "kaizen-otel.auditUrl" .root) -}}{{- end -}}
 {{- if $v.tls.enabled -}}
 {{- $_ := set $found "OTEL_EXPORTER_OTLP_CERTIFICATE" "/etc/kaizen-otel/tls/ca.crt" -}}
@@ -56,8 +58,12 @@
 
 {{/* Where telemetry of agents goes: the agent of their node if there is one, else the gateway. */}}
 {{- define "kaizen-otel.telemetryUrl" -}}
-{{- $tier := ternary "agent" "gateway" .Values.agent.enabled -}}
-{{- printf "%s://%s:4318" (include "kaizen-otel.scheme" .) (include "kaizen-otel.host" (dict "root" . "tier" $tier)) -}}
+{{- include "kaizen-otel.tierUrl" (dict "root" . "tier" (ternary "agent" "gateway" .Values.agent.enabled)) -}}
+{{- end -}}
+
+{{/* OTLP/HTTP of a tier: dict "root" $ "tier" "gateway" */}}
+{{- define "kaizen-otel.tierUrl" -}}
+{{- printf "%s://%s:4318" (include "kaizen-otel.scheme" .root) (include "kaizen-otel.host" .) -}}
 {{- end -}}
 
 {{- define "kaizen-otel.auditUrl" -}}

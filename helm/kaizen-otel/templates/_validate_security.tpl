@@ -111,6 +111,9 @@
 {{- range $path, $secret := dict "tls.serverSecret" $v.tls.serverSecret "agent.clientSecret" $v.agent.clientSecret "tools.clientSecret" $v.tools.clientSecret -}}
 {{- $found = append $found (list $path $secret.name $secret.certificateKey $secret.privateKeyKey) -}}
 {{- end -}}
+{{- if or $v.agent.enabled $v.tls.clients.required (include "kaizen-otel.toolsSend" .) -}}
+{{- $found = append $found (list "tls.serverSecret" $v.tls.serverSecret.name $v.tls.serverSecret.caKey) -}}
+{{- end -}}
 {{- $found = append $found (list "tools.environmentSecret" $v.tools.environmentSecret) -}}
 {{- range $tier := list "gateway" "agent" "audit" -}}
 {{- range (index $v $tier).environmentSecrets -}}{{- $found = append $found (list (printf "%s.environmentSecrets" $tier) .) -}}{{- end -}}
