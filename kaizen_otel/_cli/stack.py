@@ -14,6 +14,7 @@ import click
 from kaizen_otel._stack import StackPorts
 from kaizen_otel._stack.choose import choose, find_running
 from kaizen_otel._stack.compose_layout import COMPONENTS
+from kaizen_otel._stack.secrets import make_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -66,7 +67,7 @@ def stack() -> None:
 @click.option(
     "--secrets",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="TLS and passwords before everything, from a folder of make_secrets.py (Compose only).",
+    help="TLS and passwords before everything, from a folder of `stack secrets` (Compose only).",
 )
 @click.option(
     "--file",
@@ -122,6 +123,14 @@ def down_command(*, engine: Engine, native: bool, as_json: bool, with_volumes: b
     for each in find_running("native" if native else engine):
         ended += each.down(with_volumes=with_volumes)
     click.echo(json.dumps({"ended": ended}) if as_json else f"ended: {', '.join(ended) or 'none'}")
+
+
+@stack.command("secrets")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--host", "hosts", multiple=True, help="A name that this machine has for agents.")
+def secrets_command(*, folder: Path, hosts: tuple[str, ...]) -> None:
+    """Make certificates, tokens and the pages' password in a new FOLDER, for `up --secrets`."""
+    click.echo(make_secrets(folder, hosts))
 
 
 @stack.command("logs")

@@ -82,7 +82,8 @@ def choose(
         try:
             find_compose()
         except SetupError as error:
-            progress(f"stack: no containers: {error}")
+            why = str(error).partition(": ")[0]
+            progress(f"stack: processes of this machine, because containers cannot be had: {why}")
         else:
             return compose
     return native

@@ -29,6 +29,7 @@ from kaizen_otel._stack.compose_program import find_compose
 from kaizen_otel._stack.compose_state import RunningProject
 from kaizen_otel._stack.native import ComponentStatus
 from kaizen_otel._stack.ports import StackPorts, refuse_taken
+from kaizen_otel._stack.secrets import CONTAINER_USER, owner_of
 from kaizen_otel.errors import ConfigError, SetupError
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ PROJECT = "kaizen-otel"
 START_DEADLINE_S = 300.0
 STOP_DEADLINE_S = 120.0
 PULL_DEADLINE_S = 3600.0
-_CONTAINER_USER = 10001
 _LOG_LINES = 15
 
 
@@ -50,7 +50,7 @@ class ComposeStack:
     """The stack of ``compose.yaml`` on the engine of this machine, all of it on loopback.
 
     What was started is noted in ``directory`` (default ``$XDG_STATE_HOME/kaizen-otel/stack``),
-    where the trail is kept as well.  ``secrets`` is a folder of ``make_secrets.py`` and puts TLS
+    where the trail is kept as well.  ``secrets`` is a folder of `make_secrets` and puts TLS
     and a password before everything; ``files`` are Compose files of one's own, merged last.
     """
 
@@ -340,21 +340,12 @@ class ComposeStack:
 
 
 def _container_user(secrets: Path | None) -> str:
-    """Who reads the secrets and writes the trail: their owner; no container runs as root.
-
-    Raises ConfigError for secrets that only root may read.
-    """
+    """Who reads the secrets and writes the trail: their owner, this user, and never root."""
     if secrets is not None:
-        status = secrets.stat()
-        if status.st_uid == 0:
-            raise ConfigError(
-                f"{secrets} belongs to root, and no container runs as root: give it to another "
-                f"user, such as `chown -R {_CONTAINER_USER}:{_CONTAINER_USER} {secrets}`"
-            )
-        return f"{status.st_uid}:{status.st_gid}"
-    user = os.geteuid() if hasattr(os, "geteuid") else _CONTAINER_USER
+        return owner_of(secrets)
+    user = os.geteuid() if hasattr(os, "geteuid") else CONTAINER_USER
     if user == 0:
-        return f"{_CONTAINER_USER}:{_CONTAINER_USER}"
+        return f"{CONTAINER_USER}:{CONTAINER_USER}"
     return f"{user}:{os.getegid()}"
 
 

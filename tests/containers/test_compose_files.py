@@ -12,10 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from kaizen_otel._stack import StackPorts, ToolMissingError
+from kaizen_otel._stack import NativeStack, StackPorts, ToolMissingError, compose_state
+from kaizen_otel._stack.choose import choose, find_running
+from kaizen_otel._stack.compose import ComposeStack
 from kaizen_otel._stack.compose_layout import COMPONENTS, PORT_VARIABLES, SERVICES
+from kaizen_otel._stack.compose_program import ComposeProgram
+from kaizen_otel._stack.compose_state import RunningProject
 from kaizen_otel._stack.engine import find_engine
+from kaizen_otel.errors import ConfigError, SetupError
 from kaizen_otel.testing import containers
 from tests.containers.conftest import compose_program
 
@@ -256,3 +262,115 @@ def test_the_start_script_calls_compose_and_shows_the_pages(tmp_path: Path) -> N
 
 def test_the_start_script_refuses_another_word(tmp_path: Path) -> None:
     assert start(tmp_path, "destroy").returncode == 2
+
+
+# ---------------------------------------------------------------------------- what is chosen
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """Lines of progress, in a state folder of the test's own, where no engine answers."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    return []
+
+
+def test_without_containers_it_is_processes_and_that_is_said(said: list[str]) -> None:
+    chosen = choose("auto", ports=StackPorts(), progress=said.append)
+    assert isinstance(chosen, NativeStack)
+    (line,) = said
+    assert "processes of this machine" in line
+    assert "does not answer" in line
+
+
+def test_what_only_containers_have_is_not_left_out_silently(
+    said: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="--secrets"):
+        choose("native", ports=StackPorts(), secrets=tmp_path, progress=said.append)
+    chosen = choose("auto", ports=StackPorts(), secrets=tmp_path, progress=said.append)
+    with pytest.raises(SetupError, match="does not answer"):
+        chosen.up(["prometheus"])
+
+
+def noted() -> RunningProject:
+    return RunningProject(
+        command=("docker-compose",),
+        host="unix:///nowhere",
+        name="kaizen-otel",
+        files=("compose.yaml",),
+        variables={"KAIZEN_OTEL_PROMETHEUS_PORT": "9090"},
+        components=("prometheus",),
+    )
+
+
+def test_what_was_started_in_containers_is_what_is_asked_and_ended(
+    said: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "kaizen-otel" / "stack" / "compose.json"
+    compose_state.write(path, noted())
+    assert compose_state.read(path) == noted()
+    assert isinstance(choose("auto", ports=StackPorts(), progress=said.append), ComposeStack)
+    (running,) = find_running("auto", progress=said.append)
+    assert isinstance(running, ComposeStack)
+    assert running.urls == {"prometheus": "http://127.0.0.1:9090"}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 99}', '{"version": 1}'])
+def test_a_note_that_is_not_ours_is_named_and_not_believed(
+    said: list[str], tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / "kaizen-otel" / "stack" / "compose.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SetupError, match=r"compose\.json .*docker compose down"):
+        ComposeStack(progress=said.append).status()
+
+
+def test_an_engine_of_another_machine_is_refused(said: list[str]) -> None:
+    stack = ComposeStack(progress=said.append)
+    program = ComposeProgram(command=("docker-compose",), host="tcp://10.1.2.3:2375")
+    with pytest.raises(SetupError, match="on another machine"):
+        stack._refuse_foreign_engine(program)
+    local = ComposeProgram(command=("docker-compose",), host="tcp://127.0.0.1:2375")
+    stack._refuse_foreign_engine(local)
+
+
+# ------------------------------------------------------------- what no Grafana was asked about
+
+
+def provisioned(name: str) -> dict[str, Any]:
+    text = (FOLDER / "grafana" / name).read_text(encoding="utf-8")
+    found: dict[str, Any] = yaml.safe_load(text)
+    assert found["apiVersion"] == 1
+    return found
+
+
+def test_grafana_s_data_sources_are_services_and_their_links_lead_to_each_other(
+    config: Config,
+) -> None:
+    sources = provisioned("datasources.yaml")["datasources"]
+    known = {each["uid"] for each in sources}
+    assert [each["type"] for each in sources if each.get("isDefault")] == ["prometheus"]
+    for each in sources:
+        host, _, port = each["url"].removeprefix("http://").partition(":")
+        assert host in config["services"]
+        assert port in {"9090", "9200", "16686"}
+        linked = set(re.findall(r'"datasourceUid": "(\w+)"', json.dumps(each["jsonData"])))
+        assert linked <= known
+        # A single `$` would be taken for a variable of Grafana's environment.
+        assert not re.search(r"(?<!\$)\$\{__", json.dumps(each))
+
+
+def test_grafana_reads_the_twelve_dashboards_where_they_are_mounted(config: Config) -> None:
+    (provider,) = provisioned("dashboards.yaml")["providers"]
+    grafana = config["services"]["grafana"]
+    mounted = {mount["target"]: Path(mount["source"]) for mount in grafana["volumes"][:-1]}
+    folder = mounted[provider["options"]["path"]]
+    assert len(list(folder.glob("*.json"))) == 12
+    home = Path(grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    assert (folder / home.name).is_file()
+    assert "/etc/grafana/provisioning/datasources/kaizen-otel.yaml" in mounted
+    for path in folder.glob("*.json"):
+        variables = json.loads(path.read_text(encoding="utf-8"))["templating"]["list"]
+        assert any(each["type"] == "datasource" for each in variables), path.name

@@ -18,13 +18,13 @@ import pytest
 
 from kaizen_otel._stack import StackPorts
 from kaizen_otel._stack.compose_layout import PORT_VARIABLES
+from kaizen_otel._stack.secrets import make_secrets, owner_of
 from tests.containers import official
 from tests.containers.conftest import compose_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-USER = 10001
 #: Every page has its port of the proxy, also those whose part does not run here.
 PAGES = ("jaeger_query", "prometheus", "elasticsearch", "grafana", "kibana")
 RUNNING = {"jaeger_query": "/", "prometheus": "/-/ready"}
@@ -62,23 +62,18 @@ class Secured:
 def secured(official_images: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     folder = tmp_path_factory.mktemp("secured")
     secrets = folder / "secrets"
-    script = official.COMPOSE / "secrets.example" / "make_secrets.py"
-    subprocess.run([sys.executable, str(script), str(secrets)], check=True, capture_output=True)
-    for path in (secrets, *secrets.rglob("*")):
-        if os.geteuid() == 0:
-            os.chown(path, USER, USER)
+    make_secrets(secrets, ["observe.example"])
     ports = asdict(StackPorts.free())
     command = [
         *(str(compose_program()), "--project-name", f"kaizen-secured-{os.getpid()}"),
         *("--file", str(official.COMPOSE / "compose.yaml"), "--file", str(official.SECURITY)),
         *("--file", str(official.override(folder))),
     ]
-    owner = secrets.stat()
     environment = {
         **os.environ,
         "DOCKER_HOST": official_images,
         "KAIZEN_OTEL_SECRETS": str(secrets),
-        "KAIZEN_OTEL_USER": f"{owner.st_uid}:{owner.st_gid}",
+        "KAIZEN_OTEL_USER": owner_of(secrets),
         **{variable: str(ports[name]) for name, variable in PORT_VARIABLES.items()},
     }
 
