@@ -78,6 +78,8 @@ class Cluster:
         #: Name -> its keys.
         self.secrets: dict[str, list[str]] = {}
         self.gateway_replicas = 0
+        #: Size and class of the gateway's claims.
+        self.claims = ("20Gi", "")
 
     def answer(self, path: str) -> dict[str, Any] | None:
         path = path.partition("?")[0]
@@ -93,9 +95,17 @@ class Cluster:
                 "kind": "StatefulSet",
                 "apiVersion": "apps/v1",
                 "metadata": {"name": GATEWAY, "namespace": NAMESPACE},
-                "spec": {"replicas": self.gateway_replicas},
+                "spec": {
+                    "replicas": self.gateway_replicas,
+                    "volumeClaimTemplates": [{"spec": self._claim()}],
+                },
             }
         return DISCOVERY.get(path)
+
+    def _claim(self) -> dict[str, Any]:
+        size, storage_class = self.claims
+        named = {"storageClassName": storage_class} if storage_class else {}
+        return {"resources": {"requests": {"storage": size}}, **named}
 
     def _secret(self, name: str) -> dict[str, Any]:
         metadata = {"name": name, "namespace": NAMESPACE}
@@ -240,3 +250,26 @@ def test_without_our_tools_fewer_pods_with_queues_are_refused(helm: Helm, cluste
 def test_a_first_install_asks_no_queue(helm: Helm, cluster: Cluster) -> None:
     cluster.secrets = PROD
     assert asked_queues(render(helm, cluster, "prod", REGISTRY)) == []
+
+
+@pytest.mark.parametrize(
+    ("claims", "settings", "says"),
+    [
+        (("20Gi", ""), [], ""),
+        (("20480Mi", ""), [], ""),
+        (("20Gi", "fast"), ["--set=gateway.queue.storageClass=fast"], ""),
+        (("10Gi", ""), [], 'gateway.queue.size is "20Gi"'),
+        (("10Gi", ""), ["--set=gateway.queue.persistent=false"], ""),
+        (("20Gi", ""), ["--set=gateway.queue.storageClass=fast"], 'storageClass is "fast"'),
+        (("20Gi", "fast"), [], 'gateway.queue.storageClass is ""'),
+    ],
+)
+def test_claims_that_kubernetes_would_not_change_are_refused_with_the_way_round(
+    helm: Helm, cluster: Cluster, claims: tuple[str, str], settings: list[str], says: str
+) -> None:
+    cluster.secrets, cluster.gateway_replicas, cluster.claims = PROD, 3, claims
+    done = render(helm, cluster, "prod", REGISTRY, *settings)
+    assert (done.returncode != 0) is bool(says), done.stderr
+    if says:
+        assert says in done.stderr
+        assert f"delete statefulset {GATEWAY} --cascade=orphan" in done.stderr

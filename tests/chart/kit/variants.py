@@ -17,6 +17,7 @@ from tests.chart.kit.rendering import CHART, Release, Renderer, Values, chart_fi
 SCHEMA: Final = "values.schema.json"
 #: The name of the chart with its schema.
 STRICT: Final = "strict"
+_BARE: Final = "bare"
 _FILE: Final = Path(__file__).parents[1] / "variants.yaml"
 #: A template that asks whether the cluster has an API; the worker's cluster has none.
 _ASKS: Final = re.compile(r"\.Capabilities\.APIVersions\.Has\s+(\"[^\"]*\"|\S+?)(?=[\s)}])")
@@ -116,12 +117,19 @@ class Charts:
     def load(self) -> None:
         self._files = chart_files()
         schema = self._files.pop(SCHEMA)
-        self.renderer.load(STRICT, {**self._files, SCHEMA: schema})
+        self.renderer.load(_BARE, self._files)
+        self.renderer.load(STRICT, {SCHEMA: schema}, base=_BARE)
+
+    def file(self, path: str) -> str:
+        """A file of the chart."""
+        return self._files[path]
 
     def text(self, one: Variant, changed: Mapping[str, Any] | None = None) -> dict[str, str]:
         """Text by path, of a variant with some values replaced; RefusedError if it is refused."""
         if one.chart not in self._loaded:
-            self.renderer.load(one.chart, one.adapted(self._files))
+            adapted = one.adapted(self._files)
+            changed_files = {path: t for path, t in adapted.items() if t != self._files[path]}
+            self.renderer.load(one.chart, changed_files, base=_BARE)
             self._loaded.add(one.chart)
         return self.renderer.manifests(merged(one.values, changed or {}), chart=one.chart)
 
