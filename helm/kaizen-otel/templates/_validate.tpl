@@ -7,6 +7,7 @@
 {{- include "kaizen-otel.validateSecurity" . -}}
 {{- include "kaizen-otel.validateConfigs" . -}}
 {{- include "kaizen-otel.validateSecrets" . -}}
+{{- include "kaizen-otel.validateVolumes" . -}}
 {{- end -}}
 
 {{- define "kaizen-otel.validateDestinations" -}}
