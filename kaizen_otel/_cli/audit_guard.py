@@ -69,7 +69,7 @@ def guard(*, directory: str, min_free: int, min_inodes: int, timeout: float, lis
         clock=SystemClock(),
     )
     host, port = address_of(listen)
-    with GuardServer(looking, host, port) as server:
+    with GuardServer(looking, host, port, say=click.echo) as server:
         # The first process of a container has no default for this signal: it would be ignored.
         signal.signal(signal.SIGTERM, _end)
         click.echo(f"answering on http://{host}:{server.server_port}{PATH}")

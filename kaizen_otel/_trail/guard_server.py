@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final
 from kaizen_otel.errors import ConfigError, SetupError
 
 if TYPE_CHECKING:
-    from kaizen_otel._trail.guard import Guard
+    from collections.abc import Callable
+
+    from kaizen_otel._trail.guard import Guard, Readiness
 
 PATH: Final = "/ready"
 # Whoever connects and says nothing is let go.
@@ -24,15 +26,31 @@ class GuardServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, guard: Guard, host: str, port: int) -> None:
-        """Take the address.  Raises ``SetupError`` if that cannot be."""
+    def __init__(
+        self, guard: Guard, host: str, port: int, *, say: Callable[[str], object] | None = None
+    ) -> None:
+        """Take the address.  Raises ``SetupError`` if that cannot be.
+
+        ``say`` is told when the answer becomes another.
+        """
         self.guard = guard
+        self._say = say
+        self._is_ready: bool | None = None
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             super().__init__((host, port), _Handler)
         except OSError as error:
             what = error.strerror or error
             raise SetupError(f"{host}:{port} cannot be listened on: {what}") from error
+
+    def look(self) -> Readiness:
+        """Ask the guard, and tell what is new."""
+        found = self.guard.check()
+        if found.ready is not self._is_ready:
+            self._is_ready = found.ready
+            if self._say is not None:
+                self._say("ready" if found.ready else f"not ready: {found.reason}")
+        return found
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -43,7 +61,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, {"ready": False, "reason": f"only {PATH} is answered"})
             return
         assert isinstance(self.server, GuardServer)
-        found = self.server.guard.check()
+        found = self.server.look()
         self._answer(200 if found.ready else 503, asdict(found))
 
     def _answer(self, status: int, content: dict[str, object]) -> None:

@@ -160,6 +160,18 @@ def test_probes_are_answered_with_200_or_with_503_and_the_reason() -> None:
         refused.value.close()
 
 
+def test_what_is_new_is_said_once_because_a_kubelet_does_not_show_the_reason() -> None:
+    low = Space(bytes_free=1, files_free=None)
+    spaces, said = [PLENTY, PLENTY, low, low, PLENTY], list[str]()
+    with GuardServer(
+        guard(space=lambda _: spaces.pop(0)), "127.0.0.1", 0, say=said.append
+    ) as server:
+        for _ in range(5):
+            server.look()
+    assert [line.partition(":")[0] for line in said] == ["ready", "not ready", "ready"]
+    assert "1 bytes are free" in said[1]
+
+
 def test_nothing_but_the_probe_is_answered() -> None:
     with answering(guard()) as url, pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"{url}/", timeout=10)
