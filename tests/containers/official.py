@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ import yaml
 from kaizen_otel._stack import images
 from kaizen_otel._stack.build import (
     ToolMissingError,
+    apt_install,
     apt_update,
     build_once,
     digest_of,
@@ -91,16 +93,14 @@ def _specs() -> Iterator[tuple[str, ImageSpec]]:
     yield "collector", with_tools("collector")
     yield "jaeger", with_tools("jaeger", "wget")
     yield "prepare", with_tools("prometheus", "wget", "chown", "tail")
-    curl = shutil.which("curl")
-    if curl is None:
-        raise ToolMissingError("the image of Elasticsearch cannot be made: no `curl` on PATH")
-    libraries = images.linked_libraries([Path(curl)])
+    curl = curl_program()
+    libraries = images.linked_libraries([curl])
     store = with_tools("elasticsearch", "sh", "dirname", "grep", **libraries)
     yield (
         "elasticsearch",
         dataclasses.replace(
             store,
-            files={**store.files, "usr/bin/curl": Path(curl).resolve()},
+            files={**store.files, "usr/bin/curl": curl.resolve()},
             folders=(_DATA,),
             entrypoint=tuple(
                 word.replace("/data/home", f"{_DATA}/home") for word in store.entrypoint
@@ -117,6 +117,16 @@ def _specs() -> Iterator[tuple[str, ImageSpec]]:
             entrypoint=("/bin/nginx",),
         ),
     )
+
+
+def curl_program() -> Path:
+    """This machine's `curl`, installed if that can be done.  Raises ToolMissingError."""
+    if shutil.which("curl") is None and may_use_apt():
+        apt_install(["curl"], log_path=Path(tempfile.gettempdir()) / "apt-curl.log", progress=say)
+    found = shutil.which("curl")
+    if found is None:
+        raise ToolMissingError("no `curl` on PATH: install it")
+    return Path(found)
 
 
 def debian_package(name: str) -> Path:
