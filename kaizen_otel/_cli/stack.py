@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from kaizen_otel._cli.stack_image import image
 from kaizen_otel._stack import StackPorts
 from kaizen_otel._stack.choose import choose, find_running
 from kaizen_otel._stack.compose_layout import COMPONENTS
@@ -47,6 +48,9 @@ def stack() -> None:
 
     With Docker Compose also Grafana and Kibana; without it OpenSearch stands for Elasticsearch.
     """
+
+
+stack.add_command(image)
 
 
 @stack.command("up")
