@@ -9,20 +9,25 @@ answered inside ``LLMAgentNode.run`` and are recorded there.
 from __future__ import annotations
 
 import functools
-import importlib
 import threading
 import weakref
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from kaizen_otel import semconv
 from kaizen_otel.integrations import _kaizen_values as values
 from kaizen_otel.integrations._calls import wrap
+from kaizen_otel.integrations._on_import import forget_import, on_import
 from kaizen_otel.integrations._scopes import begin, current_scope, report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from typing import TypeAlias
 
     from kaizen_otel.integrations._scopes import Scope, Value
+
+    _Makers: TypeAlias = dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]]
 
 WRAPPED: Final = (
     ("kaizen.nodes.ai.llm_agent", "LLMAgentNode", "run"),
@@ -31,7 +36,7 @@ WRAPPED: Final = (
     ("kaizen.llm.client", "LlmClient", "stream"),
     ("kaizen.llm.client", "LlmClient", "embed"),
 )
-"""Module, class and method of everything that is wrapped on a class."""
+"""Module, class and method of everything that is wrapped on a class, once the module is loaded."""
 
 _ANSWERED_IN_NODE: Final = frozenset({"mock", "langchain"})
 
@@ -51,6 +56,7 @@ class ModelCalls:
         self._lock = threading.RLock()
         self._users: set[object] = set()
         self._installed: list[_Wrapped] = []
+        self._awaited: list[tuple[str, Callable[[Any], None]]] = []
         self.in_place = False
         # Kaizen runs a client's coroutine in a thread without the caller's context
         # (llm_agent.py:1432), but makes the client in the caller's.
@@ -79,25 +85,37 @@ class ModelCalls:
             self._remove()
 
     def _install(self) -> None:
-        makers: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
+        makers: _Makers = {
             "run": lambda f: wrap(f, self._open_node, _close_node),
             "__init__": self._remember,
             "complete": lambda f: wrap(f, self._open_client, _close_client),
             "stream": lambda f: wrap(f, self._open_client, _close_client, _watch_chunk),
             "embed": lambda f: wrap(f, self._open_embedding, _close_client),
         }
-        for module, class_name, name in WRAPPED:
-            try:
-                owner = getattr(importlib.import_module(module), class_name)
-                original = owner.__dict__[name]
-            except (ImportError, AttributeError, KeyError) as error:
-                report(error)  # another version of Kaizen: its model calls are not recorded
-                continue
-            installed = makers[name](original)
-            setattr(owner, name, installed)
-            self._installed.append(_Wrapped(owner, name, original, installed))
+        for module, places in groupby(WRAPPED, itemgetter(0)):
+            use = functools.partial(self._wrap, list(places), makers)
+            self._awaited.append((module, use))
+            on_import(module, use)
+
+    def _wrap(self, places: Sequence[tuple[str, str, str]], makers: _Makers, module: Any) -> None:  # noqa: ANN401 - Kaizen's
+        with self._lock:
+            if not self.in_place:
+                return
+            for _, class_name, name in places:
+                try:
+                    owner = getattr(module, class_name)
+                    original = owner.__dict__[name]
+                except (AttributeError, KeyError) as error:
+                    report(error)  # another version of Kaizen: its model calls are not recorded
+                    continue
+                installed = makers[name](original)
+                setattr(owner, name, installed)
+                self._installed.append(_Wrapped(owner, name, original, installed))
 
     def _remove(self) -> None:
+        awaited, self._awaited = self._awaited, []
+        for module, use in awaited:
+            forget_import(module, use)
         installed, self._installed = self._installed, []
         for wrapped in reversed(installed):
             # Somebody may have wrapped ours in turn: ours then stays, and passes through.

@@ -89,3 +89,36 @@ def test_the_last_cleanup_stops_the_pipeline_and_its_thread() -> None:
         env={**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"},
     )
     assert "THREADS ['MainThread']" in done.stdout
+
+
+CLIENT_LATER = """
+import sys
+sys.path.insert(0, {path!r})
+from tests.kaizen.agents import scripted_agent
+from tests.unit.integrations.recorder import RecordingManager
+from kaizen_otel.integrations import kaizen
+
+async def script(*_):
+    from tests.kaizen.test_models import client, complete  # loads Kaizen's client
+    return {{"answer": (await complete(client()))["text"]}}
+
+recording = RecordingManager()
+agent = scripted_agent(script)
+kaizen.enable_observability(agent, manager=recording.manager)
+loaded = [name for name in ("kaizen.llm.client", "httpx") if name in sys.modules]
+agent.run(question="hi")
+print("LOADED", loaded)
+print("SPANS", recording.operations.trees())
+"""
+
+
+def test_enabling_does_not_load_the_client_and_its_first_call_is_recorded_all_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CLIENT_LATER.format(path=sys.path[0] or ".")],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert "LOADED []" in done.stdout
+    assert "SPANS [('invoke_agent ToolAgent', ['chat gpt-4o'])]" in done.stdout
