@@ -243,7 +243,7 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def all_rows(binary: Path, other: Path | None, *, is_full: bool) -> list[Row]:
+def all_rows(binary: Path, other: Path | None, *, is_full: bool, seed: int) -> list[Row]:
     """Run everything that this process is for."""
     rows: list[Row] = []
     runs = 5 if is_full else 1
@@ -258,10 +258,13 @@ def all_rows(binary: Path, other: Path | None, *, is_full: bool) -> list[Row]:
     for row, one in chosen:
         for number in range(runs):
             try:
-                row.add(*one(number))
+                row.add(*one(seed + number))
             except Unavailable as reason:
                 row.note = str(reason)
-        say(f"{row.route}, {row.fault}: {row.acknowledged} acknowledged, {row.lost} lost")
+        say(
+            f"{row.route}, {row.fault}: {row.runs} runs, {row.acknowledged} acknowledged, "
+            f"{row.lost} lost, {row.duplicated} duplicated"
+        )
         rows.append(row)
     return rows
 
@@ -272,7 +275,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--table", action="store_true", help="print the table of the page")
     asked = parser.parse_args(arguments)
     binary = obtain([config_path("gateway")], progress=say, own=True).path
-    rows = all_rows(binary, asked.other, is_full=asked.scale == "full")
+    rows = all_rows(binary, asked.other, is_full=asked.scale == "full", seed=asked.seed)
     if _INSIDE in os.environ:
         sys.stdout.write(json.dumps([asdict(row) for row in rows]))
         return 0
