@@ -53,6 +53,7 @@ class Helm:
     """One Helm binary."""
 
     path: str
+    chart: Path = CHART
 
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         command = [self.path, *arguments]
