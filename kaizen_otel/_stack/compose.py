@@ -42,6 +42,7 @@ PROJECT = "kaizen-otel"
 # Somebody's patience: Kibana takes more than a minute on a small machine.
 START_DEADLINE_S = 300.0
 STOP_DEADLINE_S = 120.0
+PROCESSORS_MAX = 2
 PULL_DEADLINE_S = 3600.0
 _LOG_LINES = 15
 
@@ -193,7 +194,7 @@ class ComposeStack:
     def _refuse_too_small(
         self, program: ComposeProgram, components: Sequence[str], *, will_fetch: bool
     ) -> None:
-        storage = compose_images.storage_directory(program.host)
+        storage = compose_images.engine_facts(program.host).storage_directory
         found = room.find_room(storage if storage.exists() else self.directory)
         room.refuse_too_small(
             found,
@@ -210,6 +211,9 @@ class ComposeStack:
         variables = {
             variable: str(getattr(self._ports, name)) for name, variable in PORT_VARIABLES.items()
         }
+        # An engine refuses to promise more processors than it has.
+        processors = compose_images.engine_facts(program.host).processors
+        variables["KAIZEN_OTEL_CPUS"] = str(min(PROCESSORS_MAX, processors))
         variables["KAIZEN_OTEL_AUDIT_VOLUME"] = str(self.audit_directory)
         variables["KAIZEN_OTEL_USER"] = _container_user(self._secrets)
         if self._secrets:
