@@ -119,11 +119,15 @@ def running_sink() -> Iterator[Sink]:
 
 
 def worker_environment(folder: Path) -> dict[str, str]:
-    """The environment of a measured process: nothing of the user's settings of telemetry."""
+    """The environment of a measured process: nothing of the user's settings of telemetry.
+
+    Byte code is written: what is installed has it, so that no import compiles anything.
+    """
     kept = {
         key: value
         for key, value in os.environ.items()
-        if not key.startswith(("OTEL_", "KAIZEN_OTEL_")) and not key.lower().endswith("_proxy")
+        if not key.startswith(("OTEL_", "KAIZEN_OTEL_", "PYTHONDONTWRITE"))
+        and not key.lower().endswith("_proxy")
     }
     state = {"XDG_STATE_HOME": str(folder), "KAIZEN_OTEL_SPOOL_DIR": str(folder / "spool")}
     return {**kept, **state, "PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT)}
