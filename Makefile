@@ -13,7 +13,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	&& { command -v "$$python"; break; }; done)
 TASK = @$(or $(PYTHON),$(error no Python 3.11 or newer with venv found: install one, on Debian with "apt-get install python3-venv")) .ci/tasks.py
 
-TARGETS := setup demo test check unit property export complaints kaizen crash trail contract collector backends containers audit e2e view chart chart-cluster coverage bench bench-audit bench-collector campaign-audit campaign-encoder campaign-collector sbom vulnerabilities docs changelog clean help
+TARGETS := setup demo test check unit property export complaints kaizen crash trail contract collector backends containers audit e2e view chart chart-cluster coverage bench bench-audit bench-collector campaign-audit campaign-chart campaign-encoder campaign-collector sbom vulnerabilities docs changelog clean help
 .PHONY: $(TARGETS)
 $(TARGETS):
 	$(TASK) $@

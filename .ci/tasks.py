@@ -35,6 +35,7 @@ make campaign-audit   hours of faults, kills and forgeries; results as JSON in b
 make campaign-encoder  100,000 inputs for every encoder, against opentelemetry-proto
 make sbom        bills of materials (CycloneDX) of the wheel and the Collectors, into build/sbom
 make vulnerabilities  known ones of both; says so where no advisory database is reached (code 4)
+make campaign-chart    10,000 value sets and every mutant of the templates against the Helm chart
 make campaign-collector  long runs of faults against real Collectors; results as JSON
 make docs        the documentation, into build/docs
 make changelog   what the next release's entry will say
@@ -122,6 +123,12 @@ def _campaign_encoder() -> int:
     return setup.setup("test") or _call(command)
 
 
+def _campaign_chart() -> int:
+    arguments = shlex.split(os.environ.get("ARGS", ""))
+    command = [tool("python"), "-m", "tests.campaigns.chart", *arguments]
+    return setup.setup("test") or _call(command)
+
+
 def _campaign_collector() -> int:
     arguments = shlex.split(os.environ.get("ARGS", "--scale full"))
     command = [tool("python"), "-m", "tests.campaigns.collector", *arguments]
@@ -163,6 +170,7 @@ TARGETS: dict[str, Callable[[], int]] = {
     "bench-collector": _bench_collector,
     "campaign-audit": _campaign_audit,
     "campaign-encoder": _campaign_encoder,
+    "campaign-chart": _campaign_chart,
     "campaign-collector": _campaign_collector,
     "sbom": partial(_supply_chain, "sbom"),
     "vulnerabilities": partial(_supply_chain, "vulnerabilities"),
