@@ -15,7 +15,6 @@ from kaizen_otel._export.exporter import Exporter
 from kaizen_otel._export.losses import loss_line
 from kaizen_otel._observations import Observations
 from kaizen_otel._otlp.common import encode_resource
-from kaizen_otel._prices import open_prices
 from kaizen_otel._redaction import Redactor
 from kaizen_otel._resource import SCOPE, resource_attributes
 from kaizen_otel._self_metrics import SelfMetrics
@@ -135,11 +134,7 @@ class Pipeline:
         self._closed = False
         for text in config.warnings:
             self.warn(text)
-        self.prices: Prices | None = None
-        try:
-            self.prices = open_prices(config.prices)
-        except ConfigError as error:
-            self.warn(str(error))
+        self.prices = self._open_prices() if config.prices else None
         reference: weakref.ref[Pipeline] = weakref.ref(self)
         at_fork(lambda: _after_fork(reference))
         self._at_exit = lambda: _at_exit(reference)
@@ -197,6 +192,15 @@ class Pipeline:
         """Collect them no more."""
         if collect in self._collectors:
             self._collectors.remove(collect)
+
+    def _open_prices(self) -> Prices | None:
+        from kaizen_otel._prices import open_prices
+
+        try:
+            return open_prices(self.config.prices)
+        except ConfigError as error:
+            self.warn(str(error))
+            return None
 
     def service(self, name: str) -> Service:
         """The service of that name, made on first use."""

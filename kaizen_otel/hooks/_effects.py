@@ -14,7 +14,6 @@ from opentelemetry import trace
 
 from kaizen_otel import semconv
 from kaizen_otel._observations import VALUE_BYTES, Observation, capture
-from kaizen_otel.hooks._costs import charge
 from kaizen_otel.hooks._measurements import agent_attributes, measure
 from kaizen_otel.traces import Span, parent_of, safe_text
 
@@ -237,6 +236,8 @@ class Effects:
 
     def _derive_end(self, opened: OpenOperation) -> None:
         if self._signals.prices is not None:
+            from kaizen_otel.hooks._costs import charge
+
             charge(opened, self._signals.prices, self._signals.metrics)
         if self._signals.metrics is not None:
             measure(opened, self._signals, self._signals.metrics)

@@ -17,7 +17,6 @@ from opentelemetry import trace
 
 from kaizen_otel import semconv
 from kaizen_otel.errors import AuditUnavailableError
-from kaizen_otel.hooks._costs import join_run
 from kaizen_otel.hooks._effects import Effects, audit_attributes
 from kaizen_otel.hooks._signals import OpenOperation, OpenOperations, SignalSet
 
@@ -137,6 +136,8 @@ class Operations:
         )
         opened = OpenOperation(span, rule, parent_id, target)
         if self._signals.prices is not None:
+            from kaizen_otel.hooks._costs import join_run
+
             join_run(opened, parent)
         if rule.intent and not self._effects.defers_audit:
             self._declare_intent(id, opened)

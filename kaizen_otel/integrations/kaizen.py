@@ -18,7 +18,6 @@ Stability: experimental.  Source: kailash-kaizen 2.46.1, as installed.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import threading
@@ -171,6 +170,8 @@ def _refuse(agent: object, unknown: dict[str, object], *, insecure: bool) -> Non
             "leave jaeger_host and jaeger_port out"
         )
     for name in unknown:
+        import difflib
+
         near = difflib.get_close_matches(name, _ARGUMENTS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"use {', '.join(_ARGUMENTS)}"
         raise ConfigError(
