@@ -49,7 +49,7 @@ def measured(asked: argparse.Namespace) -> report.Document:
     """Run every case that was asked for; the document of it."""
     binary = obtain([config_path("gateway")], progress=say, own=True).path
     rounds = asked.rounds or (1 if asked.quick else 5)
-    load, begun_s = os.getloadavg()[0], time.monotonic()
+    commit, load, begun_s = _commit(), os.getloadavg()[0], time.monotonic()
     asked.directory.mkdir(parents=True, exist_ok=True)
     syncs = can_sync(asked.directory)
     cases = [
@@ -71,7 +71,7 @@ def measured(asked: argparse.Namespace) -> report.Document:
                 say(f"round {turn + 1} of {rounds}: {text}: {per_core:,.0f} per second and core")
     about: dict[str, Any] = {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "commit": _commit(),
+        "commit": commit,
         "version": inspect_binary(binary).version_text.rpartition(" ")[2],
         "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),

@@ -29,8 +29,12 @@ the highest.
 *Per second and core* is the number of items divided by the processor time that the Collector's
 process used until the last of them was at its backend: what one core carries when nothing else
 holds it up. *Requests/s* is by the clock, on this shared machine, and is where waiting for the
-disk shows.
+disk shows.{caution}
 """
+_CAUTION: Final = """
+
+**Other programs were busy meanwhile**: trust processor time and what stands side by side; by the
+clock an idle machine does better."""
 _TELEMETRY: Final = """
 ## Traces, metrics, logs
 
@@ -181,6 +185,7 @@ def page(found: Document) -> str:
     }
     values = {
         **{key: value for key, value in found.items() if key != "rows"},
+        "caution": _CAUTION if found["load_end"] > found["cores"] + 1 else "",
         "connections": max(row["connections"] for row in found["rows"]),
         "undelivered": f"{sum(row['undelivered'] for row in found['rows']):.0f}",
         "generator": statistics.median(shares["generator"]),
