@@ -354,4 +354,10 @@ def _container_user(secrets: Path | None) -> str:
 
 
 def _environment(project: RunningProject) -> dict[str, str]:
-    return {**project.variables, "DOCKER_HOST": project.host, "DOCKER_CONTEXT": ""}
+    """What Compose is told; an agent's OTLP endpoint would make it send traces of itself there."""
+    return {
+        **project.variables,
+        "DOCKER_HOST": project.host,
+        "DOCKER_CONTEXT": "",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "",
+    }
