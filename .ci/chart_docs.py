@@ -26,6 +26,9 @@ from typing import Any
 
 import yaml
 
+sys.path.insert(0, str(Path(__file__).parent))
+import chart_network
+
 ROOT = Path(__file__).resolve().parent.parent
 CHART = ROOT / "helm" / "kaizen-otel"
 BY_HAND = Path(__file__).with_name("chart_values.yaml")
@@ -266,7 +269,15 @@ def values_tables(text: str, by_hand: dict[str, Any]) -> str:
 
 def readme(prose: str, text: str, by_hand: dict[str, Any]) -> str:
     """The page: the prose with the tables where it names them."""
-    return NOTE + prose.replace("<!-- values -->", values_tables(text, by_hand))
+    items = chart_network.manifests()
+    tables = {
+        "values": values_tables(text, by_hand),
+        "ports": chart_network.ports(items),
+        "flows": chart_network.flows(items),
+    }
+    for name, table in tables.items():
+        prose = prose.replace(f"<!-- {name} -->", table)
+    return NOTE + prose
 
 
 def pages() -> dict[Path, str]:
