@@ -7,10 +7,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from tests.chart.kit.rendering import Renderer
 from tests.chart.kit.variants import Charts
@@ -18,34 +16,6 @@ from tests.chart.kit.variants import Charts
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "kaizen-otel"
 NAMESPACE = "observed"
-
-Manifest = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendered:
-    """The objects of one render, found by kind and name."""
-
-    objects: list[Manifest]
-
-    def of_kind(self, kind: str) -> list[Manifest]:
-        return [item for item in self.objects if item["kind"] == kind]
-
-    def one(self, kind: str, component: str) -> Manifest:
-        """The only object of a kind in a tier."""
-        label = "app.kubernetes.io/component"
-        found = [
-            item for item in self.of_kind(kind) if item["metadata"]["labels"][label] == component
-        ]
-        assert len(found) == 1, [item["metadata"]["name"] for item in found]
-        return found[0]
-
-    def workloads(self) -> list[Manifest]:
-        return self.of_kind("Deployment") + self.of_kind("StatefulSet")
-
-    def pods(self) -> list[Manifest]:
-        """The pod specs of all workloads."""
-        return [item["spec"]["template"]["spec"] for item in self.workloads()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +28,6 @@ class Helm:
     def run(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         command = [self.path, *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False, input=stdin)
-
-    def template(self, *arguments: str, profile: str | None = "dev") -> Rendered:
-        """Render with a profile (None for the bare defaults); fails the test on an error."""
-        done = self.try_template(*arguments, profile=profile)
-        assert done.returncode == 0, done.stderr
-        documents = yaml.load_all(done.stdout, Loader=yaml.CSafeLoader)
-        return Rendered(objects=[document for document in documents if document])
 
     def try_template(
         self, *arguments: str, profile: str | None = "dev"

@@ -1,79 +1,31 @@
-"""What the chart renders: valid, restricted, without secrets, and with the shipped configs."""
+"""What holds for every release: the shipped configs, Pod Security, identities, no secrets."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jsonschema
-import kubernetes_validate
 import pytest
 import yaml
 
+from tests.chart.kit.parts import collector, named, tiers_of, variables, workload
+from tests.chart.kit.rendering import COMPONENT, Release, pod_template
+from tests.chart.kit.variants import Charts, profiles, variant, variants
+
 from .conftest import CHART, ROOT, Helm
 
-if TYPE_CHECKING:
-    from .conftest import Rendered
-
-PROFILES = sorted(path.stem for path in (CHART / "profiles").glob("*.yaml"))
-KUBERNETES_VERSIONS = ("1.30", "1.34", "1.37")
+NAMES = [one.name for one in variants()]
+FOLDER = "--config=/etc/kaizen-otel/config/"
 
 
-def environment(pod: dict[str, Any]) -> dict[str, Any]:
-    return {item["name"]: item for item in pod["containers"][0]["env"]}
-
-
-def config_map_of(rendered: Rendered, pod: dict[str, Any]) -> dict[str, Any]:
-    """The ConfigMap that a pod mounts."""
-    name = next(v["configMap"]["name"] for v in pod["volumes"] if "configMap" in v)
-    maps = {item["metadata"]["name"]: item for item in rendered.of_kind("ConfigMap")}
-    found: dict[str, Any] = maps[name]
-    return found
-
-
-@pytest.mark.parametrize("profile", [None, *PROFILES])
+@pytest.mark.parametrize("profile", [None, *profiles()])
 def test_every_profile_passes_helm_lint_in_strict_mode(helm: Helm, profile: str | None) -> None:
     values = ["--values", str(CHART / "profiles" / f"{profile}.yaml")] if profile else []
     done = helm.run("lint", "--strict", str(CHART), *values)
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_every_object_is_valid_for_every_supported_kubernetes(helm: Helm, profile: str) -> None:
-    objects = helm.template(profile=profile).objects
-    assert objects
-    for version in KUBERNETES_VERSIONS:
-        for item in objects:
-            kubernetes_validate.validate(item, version, strict=True)
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_no_object_is_rendered_twice_and_all_stand_in_the_release_namespace(
-    helm: Helm, profile: str
-) -> None:
-    objects = helm.template(profile=profile).objects
-    names = [(item["kind"], item["metadata"]["name"]) for item in objects]
-    assert len(names) == len(set(names))
-    inside = [item for item in objects if not item["kind"].startswith("ValidatingAdmission")]
-    assert {item["metadata"]["namespace"] for item in inside} == {"observed"}
-
-
-@pytest.mark.parametrize("profile", PROFILES)
-def test_no_list_of_a_container_names_a_thing_twice(helm: Helm, profile: str) -> None:
-    """Server-side apply, the default of Helm 4, refuses duplicates that Helm 3 let through."""
-    for pod in helm.template(profile=profile).pods():
-        container = pod["containers"][0]
-        for key, field in (("env", "name"), ("ports", "name"), ("volumeMounts", "mountPath")):
-            values = [item[field] for item in container[key]]
-            assert len(values) == len(set(values)), key
-
-
-@pytest.mark.parametrize("tier", ["gateway", "agent", "audit"])
-def test_the_mounted_config_is_the_shipped_file_byte_for_byte(helm: Helm, tier: str) -> None:
-    data = helm.template("--set=agent.enabled=true").one("ConfigMap", tier)["data"]
-    assert data[f"{tier}.yaml"] == (ROOT / f"collector/config/{tier}.yaml").read_text()
 
 
 def test_the_charts_copies_of_configs_alerts_and_dashboards_have_not_drifted() -> None:
@@ -86,127 +38,181 @@ def test_the_charts_copies_of_configs_alerts_and_dashboards_have_not_drifted() -
     assert done.returncode == 0, done.stdout
 
 
-def test_a_changed_destination_gives_the_config_map_a_new_name(helm: Helm) -> None:
-    """A pod that crashes must come back with the config it was made with, not a newer one."""
-    plain = helm.template().one("ConfigMap", "gateway")
-    changed = helm.template(
-        "--set=destinations.jaeger.tls.enabled=true",
-    ).one("ConfigMap", "gateway")
-    assert plain["immutable"] is changed["immutable"] is True
-    assert plain["metadata"]["name"] != changed["metadata"]["name"]
+def config_of(release: Release, tier: str) -> dict[str, str]:
+    """File name -> text, as the pods of a tier mount them."""
+    volumes = workload(release, tier)["spec"]["template"]["spec"]["volumes"]
+    name = next(one["configMap"]["name"] for one in volumes if "configMap" in one)
+    data: dict[str, str] = named(release, "ConfigMap", name)["data"]
+    return data
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_every_pod_keeps_the_pod_security_level_restricted(helm: Helm, profile: str) -> None:
-    pods = helm.template(profile=profile).pods()
-    assert len(pods) == 2
-    for pod in pods:
-        assert pod["automountServiceAccountToken"] is False
-        assert pod["securityContext"]["runAsNonRoot"] is True
-        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
-        assert not any("hostPath" in volume for volume in pod["volumes"])
-        for container in pod["containers"]:
-            context = container["securityContext"]
-            assert context["allowPrivilegeEscalation"] is False
-            assert context["readOnlyRootFilesystem"] is True
-            assert context["capabilities"] == {"drop": ["ALL"]}
-            assert not any("hostPort" in port for port in container["ports"])
-            assert container["resources"]["limits"]["memory"]
+@pytest.mark.parametrize("name", NAMES)
+def test_every_shipped_file_is_mounted_byte_for_byte(charts: Charts, name: str) -> None:
+    """All but what the release adds and what the user writes."""
+    release = charts.release(variant(name))
+    for tier in tiers_of(release):
+        for file, text in config_of(release, tier).items():
+            if file not in {"release.yaml", "custom.yaml"}:
+                folder = "config" if file == f"{tier}.yaml" else "config/overlays"
+                assert text == (ROOT / "collector" / folder / file).read_text(), (tier, file)
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_every_port_that_a_service_or_policy_names_is_a_port_of_its_pods(
-    helm: Helm, profile: str
+@pytest.mark.parametrize("name", NAMES)
+def test_a_config_file_is_passed_to_the_collector_if_and_only_if_it_is_mounted(
+    charts: Charts, name: str
 ) -> None:
-    rendered = helm.template(profile=profile)
-    for workload in rendered.workloads():
-        labels = workload["spec"]["template"]["metadata"]["labels"]
-        names = {
-            port["name"] for port in workload["spec"]["template"]["spec"]["containers"][0]["ports"]
+    release = charts.release(variant(name))
+    for tier in tiers_of(release):
+        passed = [one.removeprefix(FOLDER) for one in collector(release, tier)["args"]]
+        assert sorted(passed) == sorted(config_of(release, tier))
+        assert passed[0] == f"{tier}.yaml"
+        # The later file wins: the release over what is shipped, the user over the release.
+        added = [file for file in passed if file in {"release.yaml", "custom.yaml"}]
+        assert passed[len(passed) - len(added) :] == added == sorted(added, reverse=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_exporter_that_a_release_changes_exists_in_the_shipped_config(
+    charts: Charts, name: str
+) -> None:
+    """A name of its own would make a second exporter that no pipeline uses, without an error."""
+    release = charts.release(variant(name))
+    for tier in tiers_of(release):
+        files = {file: yaml.safe_load(text) for file, text in config_of(release, tier).items()}
+        known = {
+            exporter
+            for file, config in files.items()
+            if file not in {"release.yaml", "custom.yaml"}
+            for exporter in config.get("exporters", {})
         }
-        component = labels["app.kubernetes.io/component"]
-        services = [
-            item
-            for item in rendered.of_kind("Service")
-            if item["spec"]["selector"].items() <= labels.items()
-        ]
-        assert services, component
-        assert {port["targetPort"] for item in services for port in item["spec"]["ports"]} <= names
-        policy = rendered.one("NetworkPolicy", component)
-        assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
-        wanted = {port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]}
-        assert wanted <= names
+        changed = files.get("release.yaml", {}).get("exporters", {})
+        assert {one for one in changed if "/extra_" not in one} <= known, tier
 
 
-def test_the_audit_trail_outlives_the_release_and_a_scale_down(helm: Helm) -> None:
-    audit = helm.template().one("StatefulSet", "audit")["spec"]
+@pytest.mark.parametrize("name", NAMES)
+def test_every_pod_keeps_the_pod_security_level_restricted(charts: Charts, name: str) -> None:
+    release = charts.release(variant(name))
+    for owner, template in release.pods():
+        pod = template["spec"]
+        assert pod["automountServiceAccountToken"] is False, owner
+        assert pod["securityContext"]["runAsNonRoot"] is True, owner
+        assert pod["securityContext"]["runAsUser"] > 0, owner
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, owner
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys(), owner
+        assert not any("hostPath" in volume for volume in pod["volumes"]), owner
+        for container in [*pod.get("initContainers", []), *pod["containers"]]:
+            context = container["securityContext"]
+            assert context["allowPrivilegeEscalation"] is False, owner
+            assert context["capabilities"] == {"drop": ["ALL"]}, owner
+            # OpenSearch of the demo writes its keystore beside its configuration.
+            assert context["readOnlyRootFilesystem"] is not owner.endswith("-demo-opensearch")
+            assert not any("hostPort" in port for port in container.get("ports", [])), owner
+            assert container["resources"]["limits"]["memory"], owner
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_port_that_a_service_or_policy_names_is_a_port_of_its_pods(
+    charts: Charts, name: str
+) -> None:
+    release = charts.release(variant(name))
+    pods = [template for _, template in release.pods()]
+
+    def ports_of(selector: dict[str, str]) -> set[str]:
+        found = set()
+        for pod in pods:
+            labels = pod["metadata"]["labels"]
+            if selector.items() <= labels.items():
+                for container in pod["spec"]["containers"]:
+                    found |= {port["name"] for port in container.get("ports", [])}
+        return found
+
+    for service in release.of_kind("Service"):
+        wanted = {port["targetPort"] for port in service["spec"]["ports"]}
+        assert wanted <= ports_of(service["spec"]["selector"]), service["metadata"]["name"]
+    for policy in release.of_kind("NetworkPolicy"):
+        rules = policy["spec"].get("ingress") or []
+        wanted = {port["port"] for rule in rules for port in rule["ports"]}
+        assert wanted <= ports_of(policy["spec"]["podSelector"]["matchLabels"]), policy
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_object_is_rendered_twice_and_all_stand_in_the_release_namespace(
+    charts: Charts, name: str
+) -> None:
+    objects = charts.release(variant(name)).objects
+    names = [(item["kind"], item["metadata"]["name"]) for item in objects]
+    assert len(names) == len(set(names))
+    inside = [item for item in objects if not item["kind"].startswith("ValidatingAdmission")]
+    assert {item["metadata"]["namespace"] for item in inside} == {"observed"}
+
+
+# ------------------------------------------------------------ identities that cannot change later
+@pytest.mark.parametrize("tier", ["gateway", "audit"])
+def test_selectors_and_names_of_headless_services_are_what_they_always_were(
+    charts: Charts, tier: str
+) -> None:
+    """They are immutable in Kubernetes: a change here makes every upgrade fail."""
+    found = workload(charts.release(variant("prod")), tier)
+    assert found["kind"] == "StatefulSet"
+    assert found["metadata"]["name"] == f"release-kaizen-otel-{tier}"
+    assert found["spec"]["selector"]["matchLabels"] == {
+        "app.kubernetes.io/name": "kaizen-otel",
+        "app.kubernetes.io/instance": "release",
+        COMPONENT: tier,
+    }
+    assert found["spec"]["serviceName"] == f"release-kaizen-otel-{tier}-pods"
+    assert found["spec"]["podManagementPolicy"] == "Parallel"
+    (claim,) = found["spec"]["volumeClaimTemplates"]
+    assert claim["metadata"] == {"name": "data"}
+    assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
+
+
+def test_the_audit_trail_outlives_the_release_and_a_scale_down(charts: Charts) -> None:
+    release = charts.release(variant("dev"))
+    audit = workload(release, "audit")["spec"]
     assert audit["persistentVolumeClaimRetentionPolicy"] == {
         "whenDeleted": "Retain",
         "whenScaled": "Retain",
     }
-    assert [claim["metadata"]["name"] for claim in audit["volumeClaimTemplates"]] == ["data"]
-    pod = audit["template"]["spec"]
-    mounts = {item["name"]: item["mountPath"] for item in pod["containers"][0]["volumeMounts"]}
-    folder = environment(pod)["KAIZEN_OTEL_AUDIT_DIR"]["value"]
+    container = collector(release, "audit")
+    mounts = {item["name"]: item["mountPath"] for item in container["volumeMounts"]}
+    folder = variables(container)["KAIZEN_OTEL_AUDIT_DIR"]
+    assert folder is not None
     assert folder.startswith(f"{mounts['data']}/")
 
 
-def test_the_gateway_has_a_volume_per_pod_when_its_queue_is_persistent(helm: Helm) -> None:
-    rendered = helm.template("--set=gateway.queue.persistent=true")
-    gateway = rendered.one("StatefulSet", "gateway")
-    assert gateway["spec"]["volumeClaimTemplates"]
-    assert not rendered.of_kind("Deployment")
-    service = gateway["spec"]["serviceName"]
-    assert service in {item["metadata"]["name"] for item in rendered.of_kind("Service")}
+@pytest.mark.parametrize(("persistent", "kind"), [(True, "StatefulSet"), (False, "Deployment")])
+def test_the_gateway_has_a_volume_per_pod_if_and_only_if_its_queue_is_persistent(
+    charts: Charts, persistent: bool, kind: str
+) -> None:
+    release = charts.render({"gateway": {"queue": {"persistent": persistent}}})
+    gateway = workload(release, "gateway")
+    assert gateway["kind"] == kind
+    assert ("volumeClaimTemplates" in gateway["spec"]) is persistent
+    volumes = gateway["spec"]["template"]["spec"]["volumes"]
+    scratch = {"name": "data", "emptyDir": {"sizeLimit": "1Gi"}}
+    assert (scratch in volumes) is not persistent
 
 
-def test_the_gateway_is_a_deployment_when_its_queue_is_not(helm: Helm) -> None:
-    rendered = helm.template("--set=gateway.queue.persistent=false")
-    volumes = rendered.one("Deployment", "gateway")["spec"]["template"]["spec"]["volumes"]
-    assert {"name": "data", "emptyDir": {"sizeLimit": "1Gi"}} in volumes
-
-
-def test_selectors_are_what_they_always_were(helm: Helm) -> None:
-    """They are immutable in Kubernetes: a change here makes every upgrade fail."""
-    for component in ("gateway", "audit"):
-        rendered = helm.template(profile="prod").one("StatefulSet", component)
-        assert rendered["spec"]["selector"]["matchLabels"] == {
-            "app.kubernetes.io/name": "kaizen-otel",
-            "app.kubernetes.io/instance": "release",
-            "app.kubernetes.io/component": component,
-        }
-        assert rendered["spec"]["serviceName"] == f"release-kaizen-otel-{component}-pods"
-
-
-def test_endpoints_reach_the_collector_as_environment_only_on_the_gateway(helm: Helm) -> None:
-    rendered = helm.template()
-    gateway = environment(rendered.one("Deployment", "gateway")["spec"]["template"]["spec"])
-    assert gateway["JAEGER_OTLP_ENDPOINT"]["value"] == "jaeger-collector:4317"
+# ----------------------------------------------------------------------- what the pods are told
+def test_endpoints_reach_the_gateway_as_environment_and_nobody_else(charts: Charts) -> None:
+    release = charts.render({"agent": {"enabled": True}})
+    gateway = variables(collector(release, "gateway"))
+    assert gateway["JAEGER_OTLP_ENDPOINT"] == "jaeger-collector:4317"
     expected = "http://prometheus:9090/api/v1/write"
-    assert gateway["PROMETHEUS_REMOTE_WRITE_ENDPOINT"]["value"] == expected
-    assert gateway["ELASTICSEARCH_ENDPOINT"]["value"] == "http://elasticsearch:9200"
-    audit = environment(rendered.one("StatefulSet", "audit")["spec"]["template"]["spec"])
-    assert not {"JAEGER_OTLP_ENDPOINT", "ELASTICSEARCH_ENDPOINT"} & audit.keys()
+    assert gateway["PROMETHEUS_REMOTE_WRITE_ENDPOINT"] == expected
+    assert gateway["ELASTICSEARCH_ENDPOINT"] == "http://elasticsearch:9200"
+    for tier in ("audit", "agent"):
+        others = variables(collector(release, tier)).keys()
+        assert not {"JAEGER_OTLP_ENDPOINT", "ELASTICSEARCH_ENDPOINT"} & others
 
 
-def test_every_variable_of_a_config_is_set_by_its_pod_or_has_a_default(helm: Helm) -> None:
-    rendered = helm.template(profile="prod")
-    for pod in rendered.pods():
-        names = environment(pod).keys()
-        for text in config_map_of(rendered, pod)["data"].values():
-            for reference in text.split("${env:")[1:]:
-                name, _, default = reference.split("}")[0].partition(":-")
-                assert name in names or default, name
-
-
-def test_credentials_come_from_existing_secrets_and_stand_in_no_other_object(helm: Helm) -> None:
-    rendered = helm.template(profile="prod")
-    assert not rendered.of_kind("Secret")
-    gateway = rendered.one("StatefulSet", "gateway")["spec"]["template"]["spec"]
+def test_credentials_come_from_existing_secrets(charts: Charts) -> None:
+    release = charts.release(variant("prod"))
+    assert not release.of_kind("Secret")
     sources = {
-        name: (item["valueFrom"]["secretKeyRef"]["name"], item["valueFrom"]["secretKeyRef"]["key"])
-        for name, item in environment(gateway).items()
+        item["name"]: tuple(item["valueFrom"]["secretKeyRef"].values())
+        for item in collector(release, "gateway")["env"]
         if "valueFrom" in item
     }
     assert sources == {
@@ -215,104 +221,36 @@ def test_credentials_come_from_existing_secrets_and_stand_in_no_other_object(hel
         "ELASTICSEARCH_USER": ("elasticsearch-user", "username"),
         "ELASTICSEARCH_PASSWORD": ("elasticsearch-user", "password"),
     }
-    added = yaml.safe_load(rendered.one("ConfigMap", "gateway")["data"]["release.yaml"])
+    added = yaml.safe_load(config_of(release, "gateway")["release.yaml"])
     assert added["exporters"]["otlp_grpc/jaeger"]["headers"] == {
         "authorization": "Bearer ${env:JAEGER_BEARER_TOKEN}"
     }
     assert added["exporters"]["elasticsearch"]["password"] == "${env:ELASTICSEARCH_PASSWORD}"
 
 
-def test_every_exporter_that_the_destinations_change_exists_in_the_shipped_config(
-    helm: Helm,
-) -> None:
-    """A name of its own would make a second exporter that no pipeline uses, without an error."""
-    data = helm.template(profile="prod").one("ConfigMap", "gateway")["data"]
-    shipped = yaml.safe_load(data["gateway.yaml"])["exporters"]
-    assert yaml.safe_load(data["release.yaml"])["exporters"].keys() <= shipped.keys()
+def test_without_audit_nothing_of_its_tier_is_rendered(charts: Charts) -> None:
+    release = charts.render({"audit": {"enabled": False}})
+    assert tiers_of(release) == ["gateway"]
+    assert not [item for item in release.objects if "-audit" in item["metadata"]["name"]]
 
 
-def test_a_config_file_is_passed_to_the_collector_if_and_only_if_it_is_mounted(helm: Helm) -> None:
-    for profile in PROFILES:
-        rendered = helm.template(profile=profile)
-        for pod in rendered.pods():
-            folder = "--config=/etc/kaizen-otel/config/"
-            passed = [argument.removeprefix(folder) for argument in pod["containers"][0]["args"]]
-            assert sorted(passed) == sorted(config_map_of(rendered, pod)["data"])
-            if "release.yaml" in passed:
-                assert passed[-1] == "release.yaml"  # the later file wins
-
-
-def test_the_gateway_may_reach_the_destinations_ports_and_the_audit_tier_nobody(
-    helm: Helm,
-) -> None:
-    rendered = helm.template(profile="prod")
-    egress = rendered.one("NetworkPolicy", "gateway")["spec"]["egress"]
-    assert {port["port"] for rule in egress for port in rule["ports"]} == {53, 443, 4317, 9200}
-    audit = rendered.one("NetworkPolicy", "audit")["spec"]
-    assert audit["egress"] == []
-    assert "Egress" in audit["policyTypes"]
-
-
-def test_without_audit_nothing_of_its_tier_is_rendered(helm: Helm) -> None:
-    rendered = helm.template("--set=audit.enabled=false")
-    assert len(rendered.workloads()) == 1
-    assert not [item for item in rendered.objects if item["metadata"]["name"].endswith("audit")]
-
-
-def test_an_image_digest_wins_over_the_tag(helm: Helm) -> None:
+def test_an_image_digest_wins_over_the_tag(charts: Charts) -> None:
     digest = "sha256:" + "0" * 64
-    for pod in helm.template(f"--set=image.digest={digest}", "--set=image.tag=other").pods():
-        assert pod["containers"][0]["image"].endswith(f"contrib@{digest}")
+    values = {"image": {"digest": digest, "tag": "other"}, "agent": {"enabled": True}}
+    release = charts.render(values)
+    for tier in tiers_of(release):
+        assert collector(release, tier)["image"].endswith(f"contrib@{digest}")
 
 
-REFUSED = {
-    "an unknown key at the top": ("--set=gatway.replicas=2", "gatway"),
-    "an unknown key inside": ("--set=audit.replica=2", "replica"),
-    "a text where a number belongs": ("--set-string=gateway.replicas=two", "replicas"),
-    "no replica at all": ("--set=audit.replicas=0", "replicas"),
-    "an endpoint with a password in it": (
-        "--set=destinations.elasticsearch.endpoint=https://user:word@elasticsearch:9200",
-        "endpoint",
-    ),
-    "a URL where host and port belong": (
-        "--set=destinations.jaeger.endpoint=http://jaeger:4317",
-        "endpoint",
-    ),
-    "a volume size without a unit Kubernetes knows": ("--set=audit.volume.size=20GB", "size"),
-    "a missing memory limit": ("--set=audit.resources.limits.memory=null", "memory"),
-}
+def test_a_job_of_the_release_is_made_of_pods_that_end(charts: Charts) -> None:
+    release = charts.release(variant("secured"))
+    for item in release.objects:
+        template = pod_template(item)
+        if template and item["kind"] in {"Job", "CronJob", "Pod"}:
+            assert template["spec"]["restartPolicy"] == "Never", item["metadata"]["name"]
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_the_schema_refuses(helm: Helm, case: str) -> None:
-    argument, named = REFUSED[case]
-    done = helm.try_template(argument)
-    assert done.returncode != 0
-    assert named in done.stderr
-
-
-FAILURES = {
-    "destinations.jaeger.endpoint=": "Please set it to host:port of Jaeger's OTLP/gRPC receiver",
-    "destinations.prometheus.endpoint=": "Please set it to the URL of a remote-write receiver",
-    "destinations.elasticsearch.endpoint=": "Please set it to the URL of Elasticsearch",
-    "destinations.jaeger.bearerSecret.name=token": "would travel unencrypted",
-    "destinations.jaeger.tls.caSecret.name=ca": "set destinations.jaeger.tls.enabled to true",
-    "destinations.prometheus.tls.caSecret.name=ca": "set destinations.prometheus.endpoint to an "
-    "https:// URL",
-    "destinations.elasticsearch.basicSecret.name=a,"
-    "destinations.elasticsearch.apiKeySecret.name=b": "Please set the name of one of them",
-}
-
-
-@pytest.mark.parametrize("setting", FAILURES)
-def test_a_combination_that_cannot_work_is_refused_with_what_to_set(
-    helm: Helm, setting: str
-) -> None:
-    done = helm.try_template(f"--set={setting}")
-    assert done.returncode != 0
-    assert FAILURES[setting] in done.stderr
-
-
+# --------------------------------------------------------------------------------------- the schema
 def test_the_defaults_alone_say_which_value_is_missing(helm: Helm) -> None:
     done = helm.try_template(profile=None)
     assert done.returncode != 0
@@ -330,8 +268,8 @@ def test_the_schema_is_a_valid_schema_that_knows_every_default() -> None:
 def test_the_schema_lets_no_object_of_ours_take_unknown_keys() -> None:
     """Strict from the first version: turning it on later breaks those who had a typo."""
     open_on_purpose = {"global", "nodeSelector", "affinity", "podLabels", "podAnnotations"}
-    open_on_purpose |= {"config", "labels", "dashboardLabels"}
     open_on_purpose |= {"podSelector", "namespaceSelector", "ipBlock", "requests", "limits"}
+    open_on_purpose |= {"config", "labels", "dashboardLabels"}
     schema = json.loads((CHART / "values.schema.json").read_text())
 
     def walk(node: dict[str, Any]) -> None:
@@ -344,7 +282,7 @@ def test_the_schema_lets_no_object_of_ours_take_unknown_keys() -> None:
     walk(schema)
 
 
-def test_the_notes_give_the_two_settings_of_the_agents(helm_paths: dict[str, str]) -> None:
+def test_helm_prints_the_notes(helm_paths: dict[str, str]) -> None:
     """Helm 4 only: Helm 3 prints notes for nobody without a cluster."""
     done = Helm(path=helm_paths["4"]).run(
         *("install", "release", str(CHART), "--namespace", "observed", "--dry-run=client"),
