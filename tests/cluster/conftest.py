@@ -31,13 +31,14 @@ def built() -> Programs:
 
 
 @pytest.fixture(scope="session")
-def helm() -> str:
+def helm_paths() -> dict[str, str]:
+    """Helm of each major."""
     answer = subprocess.run(
         [sys.executable, str(ROOT / ".ci" / "helm.py")], capture_output=True, text=True, check=False
     )
     if answer.returncode:
         pytest.skip(f"needs Helm: {answer.stderr.strip()}")
-    return dict(line.split(" ", 1) for line in answer.stdout.splitlines())["4"]
+    return dict(line.split(" ", 1) for line in answer.stdout.splitlines())
 
 
 @pytest.fixture(scope="session")
@@ -52,18 +53,18 @@ def api(built: Programs) -> Iterator[Api]:
         return
     before = snapshot.machine()
     with cluster(built) as started:
-        assert snapshot.machine() != before, "what is compared below shows a cluster"
+        assert snapshot.differences(before, snapshot.machine()), "what is compared shows a cluster"
         for name in ("kaizen-otel-collector", "kaizen-otel-tools"):
             load(SPECS[name](), FOLDERS.socket, name=reference(name))
         yield started
         assert ended() == ""
-    assert snapshot.machine() == before
+    assert snapshot.differences(before, snapshot.machine()) == {}
 
 
 @pytest.fixture
-def room(api: Api, built: Programs, helm: str) -> Iterator[Room]:
+def room(api: Api, built: Programs, helm_paths: dict[str, str]) -> Iterator[Room]:
     """A namespace of the test's own."""
-    made = Room(api=api, helm=helm, kube=built.kube)
+    made = Room(api=api, helm=helm_paths["4"], kube=built.kube)
     made.open()
     yield made
     made.close()

@@ -19,6 +19,7 @@ from tests.cluster.kit.client import wait_until
 from tests.cluster.kit.images import REGISTRY, TAG
 from tests.cluster.room import Room, base_values, changed
 
+# The chart of before the three tiers, packed as version 0.0.9.
 PREVIOUS = Path(__file__).parent / "previous" / "kaizen-otel-0.0.9.tgz"
 LABEL = "kaizen-otel/agent"
 

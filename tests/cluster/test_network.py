@@ -30,7 +30,11 @@ def reached(room: Room, name: str, labels: dict[str, str]) -> dict[str, bool]:
     return found
 
 
-def test_only_pods_with_the_label_reach_the_receivers(room: Room) -> None:
+def test_only_pods_with_the_label_reach_the_receivers(
+    room: Room, helm_paths: dict[str, str]
+) -> None:
+    """With Helm 3, so that both majors install something here."""
+    room.helm = helm_paths["3"]
     room.add_volumes(1)
     peers = [{"podSelector": {"matchLabels": LABEL}}]
     policy = {"telemetryFrom": peers, "auditFrom": peers}

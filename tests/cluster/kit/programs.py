@@ -24,6 +24,8 @@ PLUGINS = Path("/usr/lib/cni")
 DEBIAN = ("containerd", "runc", "containernetworking-plugins", "conntrack", "iptables", "iproute2")
 NEEDED = ("containerd", "ctr", "runc", "conntrack", "iptables", "ip")
 BUILD_DEADLINE_S = 7200.0
+# Their numbers, as capabilities(7) has them.
+_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
 
 # The version that the components tell each other; it would be set by Kubernetes' own build.
 _STAMPS = {
@@ -52,6 +54,13 @@ def objection() -> str | None:
         return "platform: a Kubernetes node needs Linux"
     if os.geteuid() != 0:
         return "platform: a Kubernetes node needs root"
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    capabilities = int(status.partition("CapEff:")[2].split()[0], 16)
+    for name, bit in _CAPABILITIES.items():
+        if not capabilities >> bit & 1:
+            return f"platform: a Kubernetes node needs {name}, which this container does not have"
+    if not os.access("/sys/fs/cgroup", os.W_OK):
+        return "platform: a Kubernetes node needs control groups that it may write"
     if shutil.which("containerd") is None and not may_use_apt():
         return "platform: there is no containerd, and no apt to install it with"
     return None

@@ -42,3 +42,14 @@ def machine() -> dict[str, object]:
         "mounts": [line.split()[1] for line in mounts if "kaizen-otel-cluster" in line],
         "groups": host.cgroups(),
     }
+
+
+def differences(before: dict[str, object], after: dict[str, object]) -> dict[str, object]:
+    """What is different; settings of kernel modules that were loaded meanwhile are not."""
+    was, is_now = before["settings"], after["settings"]
+    assert isinstance(was, dict)
+    assert isinstance(is_now, dict)
+    changed = {name: is_now.get(name) for name in was if is_now.get(name) != was[name]}
+    others = {name: after[name] for name in before if name != "settings"}
+    found = {name: value for name, value in others.items() if value != before[name]}
+    return found | ({"settings": changed} if changed else {})
