@@ -20,11 +20,11 @@ spec:
     metadata:
       {{- include "kaizen-otel.podMetadata" . | nindent 6 }}
     spec:
-      serviceAccountName: {{ include "kaizen-otel.serviceAccountName" $root }}
+      serviceAccountName: {{ include "kaizen-otel.serviceAccountName" $root | quote }}
       {{- include "kaizen-otel.podSecurity" (dict "root" $root "user" (default 10001 .user)) | nindent 6 }}
       containers:
         - name: backend
-          image: {{ .image.repository }}:{{ .image.tag }}
+          image: {{ printf "%s:%s" .image.repository .image.tag | quote }}
           imagePullPolicy: {{ $root.Values.image.pullPolicy }}
           {{- with .arguments }}
           args:

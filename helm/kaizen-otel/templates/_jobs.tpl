@@ -78,7 +78,7 @@ empty" "index" 0 "readOnly" true.  A claim is ReadWriteOnce, so the pod must sta
 {{- $root := .root -}}
 {{- $sends := or (eq .tier "test") (eq .tier "verify") -}}
 restartPolicy: Never
-serviceAccountName: {{ include "kaizen-otel.serviceAccountName" $root }}
+serviceAccountName: {{ include "kaizen-otel.serviceAccountName" $root | quote }}
 {{ include "kaizen-otel.podSecurity" (dict "root" $root "user" 10001) }}
 {{- if .claim }}
 affinity:
@@ -96,7 +96,7 @@ tolerations:
 {{- end }}
 containers:
   - name: {{ .tier }}
-    image: {{ include "kaizen-otel.toolsImage" $root }}
+    image: {{ include "kaizen-otel.toolsImage" $root | quote }}
     imagePullPolicy: {{ $root.Values.image.pullPolicy }}
     command: [kaizen-otel]
     args:
@@ -107,7 +107,7 @@ containers:
       {{- end }}
     {{- if and $sends $root.Values.tools.environmentSecret }}
     envFrom:
-      - secretRef: {name: {{ $root.Values.tools.environmentSecret }}}
+      - secretRef: {name: {{ $root.Values.tools.environmentSecret | quote }}}
     {{- end }}
     {{- include "kaizen-otel.containerSecurity" dict | nindent 4 }}
     resources:
@@ -131,7 +131,7 @@ volumes:
   {{- range include "kaizen-otel.toolsFiles" . | fromJsonArray }}
   - name: {{ .volume }}
     secret:
-      secretName: {{ .secret }}
+      secretName: {{ .secret | quote }}
       items:
         {{- toYaml .items | nindent 8 }}
   {{- end }}

@@ -28,8 +28,8 @@
 {{- end -}}
 
 {{- define "kaizen-otel.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "kaizen-otel.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "kaizen-otel.name" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .tier }}
 {{- end -}}
 
@@ -43,7 +43,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{/* What every object of a tier begins with. */}}
 {{- define "kaizen-otel.metadata" -}}
 name: {{ include "kaizen-otel.tierName" . }}{{ with .suffix }}-{{ . }}{{ end }}
-namespace: {{ .root.Release.Namespace }}
+namespace: {{ .root.Release.Namespace | quote }}
 labels:
   {{- include "kaizen-otel.labels" . | nindent 2 }}
 {{- end -}}

@@ -27,8 +27,8 @@
 - from:
     - podSelector:
         matchLabels:
-          app.kubernetes.io/name: {{ include "kaizen-otel.name" $root }}
-          app.kubernetes.io/instance: {{ $root.Release.Name }}
+          app.kubernetes.io/name: {{ include "kaizen-otel.name" $root | quote }}
+          app.kubernetes.io/instance: {{ $root.Release.Name | quote }}
         matchExpressions:
           - {key: app.kubernetes.io/component, operator: In, values: {{ toJson . }}}
   ports:

@@ -21,7 +21,7 @@ enableServiceLinks: false
 {{- with .root.Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 securityContext:
@@ -105,7 +105,7 @@ securityContext:
 {{/* The Collector's container: dict "root" $ "tier" "gateway" "validate" false */}}
 {{- define "kaizen-otel.collector" -}}
 name: {{ ternary (printf "validate-%s" .tier) "collector" .validate }}
-image: {{ include "kaizen-otel.image" .root }}
+image: {{ include "kaizen-otel.image" .root | quote }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 args:
   {{- if .validate }}
@@ -122,7 +122,7 @@ env:
 {{- with (index .root.Values .tier).environmentSecrets }}
 envFrom:
   {{- range . }}
-  - secretRef: {name: {{ . }}}
+  - secretRef: {name: {{ . | quote }}}
   {{- end }}
 {{- end }}
 {{ include "kaizen-otel.containerSecurity" dict }}
@@ -141,7 +141,7 @@ volumeMounts:
 {{- range include "kaizen-otel.secretFiles" . | fromJsonArray }}
 - name: {{ ternary (printf "%s-%s" $.tier .volume) .volume $.validate }}
   secret:
-    secretName: {{ .secret }}
+    secretName: {{ .secret | quote }}
     {{- if and $.validate $.root.Values.tls.certManager.enabled (eq .volume "tls") }}
     optional: true
     {{- end }}

@@ -80,7 +80,7 @@ Secrets never reach a template; only names do.
 {{- define "kaizen-otel.secretVariable" -}}
 - name: {{ index . 0 }}
   valueFrom:
-    secretKeyRef: {name: {{ index . 1 }}, key: {{ index . 2 }}}
+    secretKeyRef: {name: {{ index . 1 | quote }}, key: {{ index . 2 | quote }}}
 {{- end -}}
 
 {{/* The variables that a tier takes from Secrets, as a JSON list of [NAME, secret, key]. */}}

@@ -2,7 +2,7 @@
 {{- define "kaizen-otel.podSpec" -}}
 {{- $root := .root -}}
 {{- $values := index $root.Values .tier -}}
-serviceAccountName: {{ include "kaizen-otel.serviceAccountName" $root }}
+serviceAccountName: {{ include "kaizen-otel.serviceAccountName" $root | quote }}
 {{ include "kaizen-otel.podSecurity" (dict "root" $root "user" 10001) }}
 # Enough to flush after the sleep; the Collector itself stops on SIGTERM.
 terminationGracePeriodSeconds: {{ add $root.Values.preStopSleepSeconds 30 }}
@@ -42,7 +42,7 @@ volumes:
 {{- if ne .tier "agent" }}
 topologySpreadConstraints:
   - maxSkew: 1
-    topologyKey: {{ $root.Values.topologySpread.key }}
+    topologyKey: {{ $root.Values.topologySpread.key | quote }}
     whenUnsatisfiable: {{ $root.Values.topologySpread.whenUnsatisfiable }}
     labelSelector:
       matchLabels:
@@ -70,7 +70,7 @@ affinity:
 {{/* A native sidecar: unready, and so is its pod, before the trail's disk is full or fails. */}}
 {{- define "kaizen-otel.guard" -}}
 - name: guard
-  image: {{ include "kaizen-otel.toolsImage" . }}
+  image: {{ include "kaizen-otel.toolsImage" . | quote }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
   restartPolicy: Always
   command: [kaizen-otel, audit, guard]
@@ -104,7 +104,7 @@ metadata:
 spec:
   accessModes: [ReadWriteOnce]
   {{- with .storageClass }}
-  storageClassName: {{ . }}
+  storageClassName: {{ . | quote }}
   {{- end }}
   resources:
     requests:
@@ -128,5 +128,5 @@ spec:
   # The agent tier and the tools show theirs to the gateway as well.
   usages: [server auth, client auth]
   dnsNames: [{{ $name }}, {{ $host }}, {{ $host }}.svc, {{ $host }}.svc.cluster.local]
-  issuerRef: {name: {{ $manager.issuer.name }}, kind: {{ $manager.issuer.kind }}, group: cert-manager.io}
+  issuerRef: {name: {{ $manager.issuer.name | quote }}, kind: {{ $manager.issuer.kind }}, group: cert-manager.io}
 {{- end -}}
