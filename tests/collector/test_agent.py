@@ -29,10 +29,13 @@ def agent(
         "KAIZEN_OTEL_GATEWAY_ENDPOINT": f"127.0.0.1:{sink.process.grpc_port}",
         "KAIZEN_OTEL_GATEWAY_AUDIT_ENDPOINT": f"http://127.0.0.1:{sink.process.audit_port}",
     }
+    # Each request fails with the same words, of which the log would tell ten.
+    unsampled = folder / "unsampled.yaml"
+    unsampled.write_text("service: {telemetry: {logs: {sampling: {enabled: false}}}}\n")
     return collector(
         binary,
         folder,
-        [config],
+        [config, unsampled],
         KAIZEN_OTEL_GATEWAY_INSECURE="true",
         **{**addresses, **environment},
     )
