@@ -2,7 +2,8 @@
 
 In the private engine only: the same programs as of the local images, and what the official images
 have beside them and compose.yaml calls (`wget`, `chown`, `tail`, `sh`, `curl`).  Grafana and Kibana
-cannot be had this way.
+cannot be had this way: in their place stands something that only answers, so that what Compose does
+with them is run, and nothing of what they do.
 """
 
 from __future__ import annotations
@@ -37,10 +38,25 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "collector" / "compose"
 SECURITY = COMPOSE / "compose.security.yaml"
-#: What runs of compose.yaml without Grafana and Kibana.
-COMPONENTS = ("collector", "jaeger", "prometheus", "elasticsearch")
 # Debian's Prometheus is older than the one of compose.yaml, and ends at an option it does not know.
 TOO_NEW = "--web.enable-otlp-receiver"
+_ANSWER = """
+daemon off;
+pid /tmp/nginx.pid;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path /tmp/body;
+    proxy_temp_path /tmp/proxy;
+    fastcgi_temp_path /tmp/fastcgi;
+    uwsgi_temp_path /tmp/uwsgi;
+    scgi_temp_path /tmp/scgi;
+    server {{
+        listen {port};
+        return 200 '{{"success":true}}';
+    }}
+}}
+"""
 _DATA = "/usr/share/elasticsearch/data"
 
 
@@ -95,7 +111,8 @@ def _specs() -> Iterator[tuple[str, ImageSpec]]:
     yield "prepare", with_tools("prometheus", "wget", "chown", "tail")
     curl = curl_program()
     libraries = images.linked_libraries([curl])
-    store = with_tools("elasticsearch", "sh", "dirname", "grep", **libraries)
+    tools = ("sh", "dirname", "grep", "sed", "tail", "test", "touch")
+    store = with_tools("elasticsearch", *tools, **libraries)
     yield (
         "elasticsearch",
         dataclasses.replace(
@@ -108,15 +125,25 @@ def _specs() -> Iterator[tuple[str, ImageSpec]]:
         ),
     )
     nginx = debian_package("nginx") / "usr" / "sbin" / "nginx"
-    yield (
-        "proxy",
-        images.ImageSpec(
-            name="official-nginx",
-            files={"bin/nginx": nginx, "bin/wget": box, **images.linked_libraries([nginx])},
-            folders=(),
-            entrypoint=("/bin/nginx",),
-        ),
+    proxy = images.ImageSpec(
+        name="official-nginx",
+        files={"bin/nginx": nginx, "bin/wget": box, **images.linked_libraries([nginx])},
+        folders=(),
+        entrypoint=("/bin/nginx",),
     )
+    yield "proxy", proxy
+    asking = {"usr/bin/curl": curl.resolve(), **libraries}
+    for name, port in (("grafana", 3000), ("kibana", 5601)):
+        files = {**proxy.files, **asking, "etc/answer.conf": _ANSWER.format(port=port).encode()}
+        yield (
+            name,
+            dataclasses.replace(
+                proxy,
+                name=f"instead-of-{name}",
+                files=files,
+                entrypoint=("/bin/nginx", "-c", "/etc/answer.conf", "-e", "/dev/stderr"),
+            ),
+        )
 
 
 def curl_program() -> Path:
