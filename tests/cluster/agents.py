@@ -9,12 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 from tests.cluster.kit.client import WAIT_S, wait_until
-from tests.cluster.room import PREFIX, SPOOL, Room
+from tests.cluster.kit.images import reference
+from tests.cluster.room import PREFIX, PYTHON, ROOT, SPOOL, Room
 
 AUDIT = f"{PREFIX}-audit"
 PROGRAM = (Path(__file__).parent / "agent_program.py").read_text(encoding="utf-8")
-FLUSH = ["kaizen-otel", "audit", "flush", "--wait", "--timeout", "60"]
+EXAMPLE = ROOT / "examples" / "kubernetes" / "deployment.yaml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +34,13 @@ class Agent:
         text = self.room.api.logs(self.name, self.room.name)
         return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
-    def records(self, *, safe: bool = True) -> list[str]:
-        """The ids of the records that it was told are safe, or are not."""
-        return [line["id"] for line in self.lines() if line.get("safe") is safe]
+    def records(self) -> list[str]:
+        """The ids of the records that it was told are safe."""
+        return [line["id"] for line in self.lines() if line.get("safe")]
+
+    def all_records(self) -> list[str]:
+        """The ids of all its records."""
+        return [line["id"] for line in self.lines() if "id" in line]
 
     def reasons(self) -> list[str]:
         """Why records were refused."""
@@ -59,10 +68,8 @@ def start_agent(
     wait_s: float = 10.0,
     metadata: int = 1,
     environment: dict[str, str] | None = None,
-    labels: dict[str, str] | None = None,
-    is_flushing: bool = True,
 ) -> Agent:
-    """Start an agent as the chart's README says: the release's ConfigMap, a spool, a preStop."""
+    """Start an agent with a spool that goes with its pod."""
     container: dict[str, Any] = {
         "envFrom": [{"configMapRef": {"name": f"{PREFIX}-agent-env", "optional": True}}],
         "env": [
@@ -75,16 +82,43 @@ def start_agent(
             }.items()
         ],
     }
-    if is_flushing:
-        container["lifecycle"] = {"preStop": {"exec": {"command": FLUSH}}}
     room.run_python(
         name,
         PROGRAM,
         *(str(count), str(pause_s), str(wait_s), str(metadata)),
-        labels=labels,
-        pod={"terminationGracePeriodSeconds": 90 if is_flushing else 1},
+        pod={"terminationGracePeriodSeconds": 1},
         container=container,
     )
+    room.api.wait_ready(name, room.name)
+    return Agent(room=room, name=name)
+
+
+def start_example(room: Room, count: int, *, name: str, is_flushing: bool) -> Agent:
+    """Start the pod of examples/kubernetes/deployment.yaml, with our program for an agent.
+
+    Without the label that lets it in, and, if asked, without its preStop.
+    """
+    spec = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    container["image"] = reference("kaizen-otel-tools")
+    container["command"] = [PYTHON, "/program/main.py", str(count), "0", "0"]
+    container["envFrom"] = [{"configMapRef": {"name": f"{PREFIX}-agent-env"}}]
+    container["volumeMounts"].append({"name": "program", "mountPath": "/program"})
+    spec["volumes"].append({"name": "program", "configMap": {"name": f"{name}-program"}})
+    spec["restartPolicy"] = "Never"
+    if not is_flushing:
+        del container["lifecycle"]
+        spec["terminationGracePeriodSeconds"] = 1
+    key = Ed25519PrivateKey.generate().private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    for content in (
+        {"kind": "ConfigMap", "name": f"{name}-program", "data": {"main.py": PROGRAM}},
+        {"kind": "Secret", "name": "agent-signing-key", "stringData": {"key.pem": key.decode()}},
+        {"kind": "Pod", "name": name, "spec": spec},
+    ):
+        metadata = {"name": content.pop("name")}
+        room.api.apply({"apiVersion": "v1", "metadata": metadata, **content}, room.name)
     room.api.wait_ready(name, room.name)
     return Agent(room=room, name=name)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from tests.cluster.agents import (
     AUDIT,
-    Agent,
     declared,
     in_trail,
     start_agent,
+    start_example,
     trail_folder,
     verify,
     wait_until_clean,
@@ -79,40 +79,33 @@ def test_a_full_disk_refuses_or_lets_the_spool_grow_and_loses_nothing(room: Room
     )
 
 
-def drained(room: Room, *, is_flushing: bool) -> Agent:
-    """An agent that is evicted with 1,000 records that nobody has, and then may send them."""
+def drained(room: Room, *, is_flushing: bool) -> list[str]:
+    """The records of an agent that is evicted with 1,000 of them undelivered.
+
+    From the eviction on, and not before, the policy lets it send.
+    """
     name = "flushing" if is_flushing else "naive"
-    agent = start_agent(
-        room,
-        1000,
-        name=name,
-        environment={"KAIZEN_OTEL_DURABILITY": "durable"},
-        is_flushing=is_flushing,
-    )
+    agent = start_example(room, 1000, name=name, is_flushing=is_flushing)
     agent.wait_until_written()
-    assert len(agent.records()) == 1000
-    assert in_trail(room, agent.records()) == set(), "the policy keeps them away"
-    return agent
-
-
-def evict(room: Room, agent: Agent) -> list[str]:
-    """What was safe; the pod is gone, and from the eviction on it might send."""
-    records = agent.records()
+    records = agent.all_records()
+    assert len(records) == 1000
+    assert in_trail(room, records) == set(), "the policy keeps them away"
     room.api.evict(agent.name, room.name)
     room.api.merge("Pod", agent.name, room.name, {"metadata": {"labels": {LABEL: "true"}}})
     room.api.wait_gone("Pod", agent.name, room.name, wait_s=90)
     return records
 
 
-def test_a_drained_agent_delivers_its_spool_first_and_one_without_the_flush_does_not(
+def test_a_drained_agent_delivers_its_spool_first_and_one_without_the_hook_does_not(
     room: Room,
 ) -> None:
+    """The pod of examples/kubernetes/deployment.yaml, as it stands there."""
     room.add_volumes(1)
     peers = [{"podSelector": {"matchLabels": {LABEL: "true"}}}]
     room.install(changed(base_values(room), networkPolicy={"auditFrom": peers}))
-    records = evict(room, drained(room, is_flushing=True))
+    records = drained(room, is_flushing=True)
     assert in_trail(room, records) == set(records)
     wait_until_clean(trail_folder(room))
 
-    lost = evict(room, drained(room, is_flushing=False))
+    lost = drained(room, is_flushing=False)
     assert in_trail(room, lost) != set(lost)

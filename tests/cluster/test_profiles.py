@@ -7,7 +7,8 @@ import subprocess
 import pytest
 import yaml
 
-from tests.cluster.room import CHART, RELEASE, Room
+from tests.cluster.kit.client import Object
+from tests.cluster.room import CHART, RELEASE, ROOT, Room
 
 PROFILES = sorted(path.stem for path in (CHART / "profiles").glob("*.yaml"))
 #: Of operators that the cluster does not have.
@@ -30,3 +31,24 @@ def test_the_api_server_takes_every_object(room: Room, profile: str) -> None:
         if not each["apiVersion"].startswith(FOREIGN)
     ]
     assert len(applied) > 10
+
+
+def as_pod(spec: Object) -> Object:
+    """The pod of a Deployment or StatefulSet, whose claims are replaced by folders."""
+    volumes = spec.setdefault("volumes", [])
+    known = {volume["name"] for volume in volumes}
+    mounts = [mount for each in spec["containers"] for mount in each["volumeMounts"]]
+    volumes += [
+        {"name": mount["name"], "emptyDir": {}} for mount in mounts if mount["name"] not in known
+    ]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "agent"}, "spec": spec}
+
+
+@pytest.mark.parametrize("name", ["deployment", "statefulset", "sidecar"])
+def test_the_api_server_takes_the_examples_under_its_strictest_level(room: Room, name: str) -> None:
+    """The pod of each as a pod, because a Deployment's would only be warned about."""
+    text = (ROOT / "examples" / "kubernetes" / f"{name}.yaml").read_text(encoding="utf-8")
+    for each in yaml.safe_load_all(text):
+        room.api.apply(each, room.name, dry_run=True)
+        if "template" in each["spec"]:
+            room.api.apply(as_pod(each["spec"]["template"]["spec"]), room.name, dry_run=True)

@@ -19,7 +19,7 @@ from kaizen_otel._edges import SystemClock
 from kaizen_otel._stack.build import locked, say
 from kaizen_otel._stack.processes import ProcessIdentity, alive, identify, leave, stop
 from kaizen_otel.errors import SetupError
-from tests.cluster.kit import host
+from tests.cluster.kit import host, snapshot
 from tests.cluster.kit.client import Api, ApiError, is_ready
 from tests.cluster.kit.components import (
     NODE,
@@ -49,7 +49,8 @@ def cluster(programs: Programs) -> Generator[Api]:
     """A cluster while the block runs.
 
     The machine is put back at the end, also when this process is killed: a child watches it.
-    Raises SetupError if a component does not come up.
+    Raises SetupError if a component does not come up, or something of the machine is different
+    afterwards.
     """
     with locked(_LOCK, what="the cluster"):
         watcher = subprocess.Popen(
@@ -59,10 +60,14 @@ def cluster(programs: Programs) -> Generator[Api]:
             start_new_session=True,
         )
         try:
+            down()  # what a killed run left
+            before = snapshot.machine()
             yield up(programs)
         finally:
             down()
             watcher.communicate(_DONE)
+        if left := snapshot.differences(before, snapshot.machine()):
+            raise SetupError(f"the cluster left the machine changed: {left}")
 
 
 def watch() -> None:
