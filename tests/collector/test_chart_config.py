@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -105,9 +106,13 @@ class Tier:
     environment: dict[str, str]
 
     def written(self, folder: Path) -> list[Path]:
-        """The files below a folder, in their order."""
+        """The files below a folder, in their order, with the Secrets' files that they read."""
         for name, text in self.files.items():
-            (folder / name).write_text(text)
+            for path in re.findall(r"\$\{file:(/etc/[^}]*)\}", text):
+                secret = folder / path[1:]
+                secret.parent.mkdir(parents=True, exist_ok=True)
+                secret.write_text("x")
+            (folder / name).write_text(text.replace("${file:/etc/", f"${{file:{folder}/etc/"))
         return [folder / name for name in self.files]
 
 

@@ -1,6 +1,6 @@
 {{/*
-The destinations: what they add to gateway.yaml. Only names of environment variables and paths stand
-here; the values come from Secrets.
+The destinations: what they add to gateway.yaml. Only paths stand here; the values come from
+Secrets that are mounted as files, which a process list and a crash dump do not show.
 */}}
 
 {{/* Endpoint of a destination, or of the demo's backend: list $ "jaeger" */}}
@@ -46,7 +46,7 @@ here; the values come from Secrets.
 {{- $found := dict "endpoint" .endpoint "retry_on_failure" (dict "max_elapsed_time" "0s") "sending_queue" $queue -}}
 {{- if $tls -}}{{- $_ := set $found "tls" $tls -}}{{- end -}}
 {{- if (.bearerSecret).name -}}
-{{- $_ := set $found "headers" (dict "authorization" (printf "Bearer ${env:EXTRA_%s_BEARER_TOKEN}" (upper .name))) -}}
+{{- $_ := set $found "headers" (dict "authorization" (printf "Bearer ${file:/etc/kaizen-otel/destinations/extra-%s-bearer/token}" .name)) -}}
 {{- end -}}
 {{- toJson $found -}}
 {{- end -}}
@@ -59,14 +59,14 @@ here; the values come from Secrets.
 {{- $settings := dict -}}
 {{- if $d.jaeger.tls.enabled -}}{{- $_ := set $settings "tls" (set $tls "insecure" false) -}}{{- end -}}
 {{- if $d.jaeger.bearerSecret.name -}}
-{{- $_ := set $settings "headers" (dict "authorization" "Bearer ${env:JAEGER_BEARER_TOKEN}") -}}
+{{- $_ := set $settings "headers" (dict "authorization" "Bearer ${file:/etc/kaizen-otel/destinations/jaeger-bearer/token}") -}}
 {{- end -}}
 {{- if $settings -}}{{- $_ := set $exporters "otlp_grpc/jaeger" $settings -}}{{- end -}}
 {{- $tls = include "kaizen-otel.exporterTls" (list "prometheus" $d.prometheus.tls) | fromJson -}}
 {{- $settings = dict -}}
 {{- if $tls -}}{{- $_ := set $settings "tls" $tls -}}{{- end -}}
 {{- if $d.prometheus.bearerSecret.name -}}
-{{- $_ := set $settings "headers" (dict "Authorization" "Bearer ${env:PROMETHEUS_BEARER_TOKEN}") -}}
+{{- $_ := set $settings "headers" (dict "Authorization" "Bearer ${file:/etc/kaizen-otel/destinations/prometheus-bearer/token}") -}}
 {{- end -}}
 {{- if $settings -}}
 {{- $_ := set $exporters (ternary "otlp_http/prometheus" "prometheus_remote_write" (eq $d.prometheus.protocol "otlp")) $settings -}}
@@ -75,11 +75,11 @@ here; the values come from Secrets.
 {{- $settings = dict -}}
 {{- if $tls -}}{{- $_ := set $settings "tls" $tls -}}{{- end -}}
 {{- if $d.elasticsearch.basicSecret.name -}}
-{{- $_ := set $settings "user" "${env:ELASTICSEARCH_USER}" -}}
-{{- $_ := set $settings "password" "${env:ELASTICSEARCH_PASSWORD}" -}}
+{{- $_ := set $settings "user" "${file:/etc/kaizen-otel/destinations/elasticsearch-basic/username}" -}}
+{{- $_ := set $settings "password" "${file:/etc/kaizen-otel/destinations/elasticsearch-basic/password}" -}}
 {{- end -}}
 {{- if $d.elasticsearch.apiKeySecret.name -}}
-{{- $_ := set $settings "api_key" "${env:ELASTICSEARCH_API_KEY}" -}}
+{{- $_ := set $settings "api_key" "${file:/etc/kaizen-otel/destinations/elasticsearch-api-key/api-key}" -}}
 {{- end -}}
 {{- if $settings -}}{{- $_ := set $exporters "elasticsearch" $settings -}}{{- end -}}
 {{- range $d.extra -}}

@@ -69,6 +69,15 @@ Secrets never reach a template; only names do.
 {{- with ($destination.tls).clientSecret -}}{{- if .name -}}
 {{- $found = append $found (list (printf "%s-client" $name) (printf "%s-client" $folder) .name (dict .certificateKey "tls.crt" .privateKeyKey "tls.key")) -}}
 {{- end -}}{{- end -}}
+{{- with $destination.bearerSecret -}}{{- if .name -}}
+{{- $found = append $found (list (printf "%s-bearer" $name) (printf "%s-bearer" $folder) .name (dict .key "token")) -}}
+{{- end -}}{{- end -}}
+{{- with $destination.basicSecret -}}{{- if .name -}}
+{{- $found = append $found (list (printf "%s-basic" $name) (printf "%s-basic" $folder) .name (dict .userKey "username" .passwordKey "password")) -}}
+{{- end -}}{{- end -}}
+{{- with $destination.apiKeySecret -}}{{- if .name -}}
+{{- $found = append $found (list (printf "%s-api-key" $name) (printf "%s-api-key" $folder) .name (dict .key "api-key")) -}}
+{{- end -}}{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- $files := list -}}
@@ -87,21 +96,7 @@ Secrets never reach a template; only names do.
 {{- define "kaizen-otel.secretVariables" -}}
 {{- $v := .root.Values -}}
 {{- $found := list -}}
-{{- if eq .tier "gateway" -}}
-{{- $d := $v.destinations -}}
-{{- range list (list "JAEGER_BEARER_TOKEN" $d.jaeger.bearerSecret.name $d.jaeger.bearerSecret.key)
-  (list "PROMETHEUS_BEARER_TOKEN" $d.prometheus.bearerSecret.name $d.prometheus.bearerSecret.key)
-  (list "ELASTICSEARCH_USER" $d.elasticsearch.basicSecret.name $d.elasticsearch.basicSecret.userKey)
-  (list "ELASTICSEARCH_PASSWORD" $d.elasticsearch.basicSecret.name $d.elasticsearch.basicSecret.passwordKey)
-  (list "ELASTICSEARCH_API_KEY" $d.elasticsearch.apiKeySecret.name $d.elasticsearch.apiKeySecret.key) -}}
-{{- if index . 1 -}}{{- $found = append $found . -}}{{- end -}}
-{{- end -}}
-{{- range $d.extra -}}
-{{- if (.bearerSecret).name -}}
-{{- $found = append $found (list (printf "EXTRA_%s_BEARER_TOKEN" (upper .name)) .bearerSecret.name .bearerSecret.key) -}}
-{{- end -}}
-{{- end -}}
-{{- else if and (eq .tier "agent") (eq $v.auth.type "basic") -}}
+{{- if and (eq .tier "agent") (eq $v.auth.type "basic") -}}
 {{- range list "KAIZEN_OTEL_GATEWAY_BASIC" "KAIZEN_OTEL_GATEWAY_AUDIT_BASIC" -}}
 {{- $found = append $found (list . $v.auth.agentSecret.name $v.auth.agentSecret.key) -}}
 {{- end -}}
