@@ -95,5 +95,5 @@ def _install(folder: Path, wanted: Sequence[str]) -> None:
     venv.create(folder, with_pip=False, clear=True)
     quietly(
         sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install", "--quiet",
-        "--disable-pip-version-check", *wanted,
+        "--disable-pip-version-check", "--no-compile", *wanted,
     )  # fmt: skip

@@ -226,20 +226,23 @@ def beyond(allowed: int, found: Outcome) -> Outcome:
 
 
 def table(rows: list[Row]) -> str:
-    """The rows as the page has them."""
+    """The rows as the page has them: acknowledged, lost, duplicated."""
+    cells = {(row.fault, row.route): row for row in rows}
     lines = [
-        "| way | fault | runs | acknowledged | lost | duplicated |",
-        "|---|---|---|---|---|---|",
+        f"| fault | {' | '.join(ROUTES)} |",
+        f"|---{'|---' * len(ROUTES)}|",
     ]
-    for row in rows:
-        name = ROUTES[row.route].name if row.route in ROUTES else row.route
-        if row.note:
-            lines.append(f"| {name} | {row.fault} | {row.note} | | | |")
-        else:
-            lines.append(
-                f"| {name} | {row.fault} | {row.runs} | {row.acknowledged:,} | {row.lost:,} "
-                f"| {row.duplicated:,} |"
-            )
+    for fault in dict.fromkeys(row.fault for row in rows):
+        line = f"| {fault} "
+        for route in ROUTES:
+            row = cells.get((fault, route))
+            if row is None:
+                line += "| "
+            elif row.note:
+                line += f"| {row.note} "
+            else:
+                line += f"| {row.acknowledged:,} / {row.lost:,} / {row.duplicated:,} "
+        lines.append(f"{line}|")
     return "\n".join(lines) + "\n"
 
 
