@@ -24,7 +24,7 @@ ROLES: Final = (
     *("DaemonSet agent", "Deployment gateway", "StatefulSet gateway", "StatefulSet audit"),
     *(f"Deployment demo-{name}" for name in ("jaeger", "prometheus", "opensearch")),
     "HorizontalPodAutoscaler gateway",
-    *("Job validate", "Job scaledown", "Pod test-signals"),
+    *("Job validate", "Job scaledown", "Job test-signals"),
     *(f"NetworkPolicy {name}" for name in ("gateway", "agent", "audit", "demo", "validate")),
     *(f"NetworkPolicy {name}" for name in ("verify", "prune", "test", "scaledown")),
     *("PodDisruptionBudget gateway", "PodDisruptionBudget audit"),
