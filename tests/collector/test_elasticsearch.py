@@ -71,7 +71,7 @@ def test_a_full_queue_refuses_at_once_and_keeps_what_it_took(
     small.write_text(
         "exporters:\n"
         "  elasticsearch:\n"
-        "    sending_queue: {queue_size: 40, batch: {min_size: 5, max_size: 10}}\n"
+        "    sending_queue: {sizer: items, queue_size: 40, batch: {min_size: 5, max_size: 10}}\n"
     )
     with Store() as store:
         store.available = False
