@@ -88,11 +88,20 @@ def read_values(text: str) -> list[Value]:
     return children(root, "", yaml.safe_load(text))
 
 
+def _with_ports(node: Any) -> Any:  # noqa: ANN401 - any part of the schema
+    """The same with the pattern of a port in all patterns that write PORT."""
+    if isinstance(node, dict):
+        return {key: _with_ports(one) for key, one in node.items()}
+    if isinstance(node, list):
+        return [_with_ports(one) for one in node]
+    return node.replace("(PORT)", f"({PORT})") if isinstance(node, str) else node
+
+
 class Kinds:
     """What a value may be."""
 
     def __init__(self, by_hand: dict[str, Any]) -> None:
-        self._kinds: dict[str, Schema] = by_hand["kinds"]
+        self._kinds: dict[str, Schema] = _with_ports(by_hand["kinds"])
         self._names: dict[str, str] = by_hand["names"]
 
     def of(self, value: Value, *, covered: bool = False) -> Schema:
@@ -164,8 +173,6 @@ class Kinds:
         if found.pop("shared", False):
             says = found.get("says", "")
             return {"says": says, "$ref": f"#/definitions/{name}"}
-        if "pattern" in found:
-            found["pattern"] = found["pattern"].replace("PORT", PORT)
         return found
 
 

@@ -68,6 +68,11 @@ def test_a_comment_describes_its_key_and_its_last_line_says_what_it_may_be() -> 
         ("host-port", "[::1]:4317", "http://jaeger:4317"),
         ("url", "https://host:9200/a/b?c=d", "https://user:word@host:9200"),
         ("url", "http://host", "http://${env:HOST}"),
+        (
+            "destinations",
+            [{"name": "a", "protocol": "grpc", "endpoint": "a:65535", "signals": ["logs"]}],
+            [{"name": "a", "protocol": "grpc", "endpoint": "a:65536", "signals": ["logs"]}],
+        ),
         ("size", "10Gi", "10GB"),
         ("size", "1", "0"),
         ("labels", {"a.b/c": "d"}, {"a/b/c": "d"}),
