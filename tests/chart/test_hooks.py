@@ -9,6 +9,7 @@ from tests.chart.kit.parts import (
     collector,
     mounted_files,
     named,
+    signals_test,
     tiers_of,
     variables,
     workload,
@@ -87,9 +88,9 @@ def test_certificates_that_cert_manager_has_yet_to_make_do_not_hold_the_validati
 # ---------------------------------------------------------------------------------------- helm test
 def test_helm_test_asks_each_backend_for_its_signal(charts: Charts) -> None:
     release = charts.release(variant("secured"))
-    pod = release.of_kind("Pod")[0]
-    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
-    container = pod["spec"]["containers"][0]
+    job = signals_test(release)
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    container = job["spec"]["template"]["spec"]["containers"][0]
     assert container["args"] == [
         *("doctor", "--elasticsearch", "http://elasticsearch:9200"),
         *("--jaeger", "http://jaeger-query:16686", "--prometheus", "http://prometheus:9090"),
@@ -108,7 +109,8 @@ def test_helm_test_looks_into_the_trail_where_there_is_one_volume(
     charts: Charts, replicas: int, claims: list[str]
 ) -> None:
     values = {"audit": {"replicas": replicas}}
-    pod = charts.render(values, base="demonstration").of_kind("Pod")[0]["spec"]
+    job = signals_test(charts.render(values, base="demonstration"))
+    pod = job["spec"]["template"]["spec"]
     volumes = [
         one["persistentVolumeClaim"] for one in pod["volumes"] if "persistentVolumeClaim" in one
     ]

@@ -9,7 +9,15 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.chart.kit.parts import agent_environment, collector, named, tiers_of, variables, workload
+from tests.chart.kit.parts import (
+    agent_environment,
+    collector,
+    named,
+    signals_test,
+    tiers_of,
+    variables,
+    workload,
+)
 from tests.chart.kit.rendering import COMPONENT, ROOT
 from tests.chart.kit.variants import Charts, variant, variants
 
@@ -80,7 +88,8 @@ def test_the_addresses_for_agents_are_services_with_those_ports(charts: Charts, 
 def test_with_the_demo_every_destination_is_a_service_of_the_release(charts: Charts) -> None:
     release = charts.release(variant("demonstration"))
     known = variables(collector(release, "gateway"))
-    asked = release.of_kind("Pod")[0]["spec"]["containers"][0]["args"]
+    pod = signals_test(release)["spec"]["template"]["spec"]
+    asked = pod["containers"][0]["args"]
     addresses = [
         *(known[f"{name}_ENDPOINT"] for name in ("JAEGER_OTLP", "ELASTICSEARCH")),
         known["PROMETHEUS_REMOTE_WRITE_ENDPOINT"],

@@ -59,9 +59,8 @@ def files_read(container: Manifest, texts: list[str]) -> set[str]:
     for text in texts:
         for name, default in re.findall(r"\$\{env:(\w+):?-?([^}]*)\}", text):
             found.add(known.get(name) or default)
-        found |= set(
-            re.findall(r"\"?(/etc/kaizen-otel/[\w./-]+)", re.sub(r"\$\{[^}]*\}", "", text))
-        )
+        plain = re.sub(r"\$\{env:[^}]*\}", "", text)
+        found |= set(re.findall(r"/etc/kaizen-otel/[\w./-]+", plain))
     return {path for path in found if path.startswith("/etc/kaizen-otel/")}
 
 
@@ -77,3 +76,10 @@ def agent_environment(release: Release) -> dict[str, str]:
         if item["metadata"]["name"].endswith("-agent-env")
     )
     return found
+
+
+def signals_test(release: Release) -> Manifest:
+    """The Job of `helm test`."""
+    return next(
+        one for one in release.of_kind("Job") if one["metadata"]["name"].endswith("-test-signals")
+    )
