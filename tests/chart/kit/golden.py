@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from pathlib import Path
@@ -17,6 +18,7 @@ UPDATE: Final = "KAIZEN_OTEL_UPDATE_GOLDEN"
 _HASH: Final = re.compile(r"(?<=-)[0-9a-f]{10}\b")
 
 
+@functools.cache
 def _files() -> dict[str, str]:
     folder = CHART / "files"
     return {
