@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from tests.cluster.agents import start_agent, trail_folder, wait_until_in_trail
 from tests.cluster.kit.client import Object
-from tests.cluster.kit.host import members
+from tests.cluster.kit.lifecycle import FOLDERS
 from tests.cluster.room import PREFIX, Room, base_values, changed
 
 CANARY = "canary-5e1d0b7c"
@@ -53,10 +52,9 @@ def test_credentials_reach_the_collector_and_stand_in_nothing_but_their_secret(
     store = {"endpoint": "https://elasticsearch:9200", "basicSecret": {"name": "store"}}
     values = changed(base_values(room), audit__enabled=False, destinations__elasticsearch=store)
     room.install(values)
-    environments = []
-    for pid in members():
-        path = Path(f"/proc/{pid}/environ")
-        environments.append(path.read_text(encoding="utf-8") if path.exists() else "")
-    assert any(CANARY in each for each in environments), "the Collector has it"
+    (pod,) = room.pods("gateway")
+    volumes = FOLDERS.state / "kubelet" / "pods" / pod["metadata"]["uid"] / "volumes"
+    files = (volumes / "kubernetes.io~secret").rglob("*")
+    assert CANARY in {path.read_text(encoding="utf-8") for path in files if path.is_file()}
     for kind in ("ConfigMap", "Pod", "Deployment", "Job", "Event"):
         assert CANARY not in json.dumps(room.api.list(kind, room.name)), kind
