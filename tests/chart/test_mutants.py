@@ -11,7 +11,7 @@ from tests.chart.kit.refusals import cases
 from tests.chart.kit.rendering import chart_files
 from tests.chart.kit.variants import Charts
 
-SAMPLE = 40
+SAMPLE = 30
 NOTICED_SHARE_MIN = 0.95
 
 

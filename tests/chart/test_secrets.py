@@ -16,7 +16,7 @@ from tests.chart.kit.rendering import RefusedError, Values, merged, parse
 from tests.chart.kit.secrets import CANARY, Named, holding, named_secrets, with_canaries
 from tests.chart.kit.variants import Charts, Variant, variant, variants
 
-COUNT = 40
+COUNT = 25
 #: The variants that between them name every Secret that a value can name.
 NAMING = ("agents", "secured", "customised", "oidc", "scaled")
 
