@@ -71,7 +71,7 @@
 {{/* The components of this release that send to the receivers, as a JSON list. */}}
 {{- define "kaizen-otel.ownSenders" -}}
 {{- $found := list -}}
-{{- if and .Values.agent.enabled -}}{{- $found = append $found "agent" -}}{{- end -}}
+{{- if .Values.agent.enabled -}}{{- $found = append $found "agent" -}}{{- end -}}
 {{- if .Values.test.enabled -}}{{- $found = append $found "test" -}}{{- end -}}
 {{- if and .Values.audit.verification.enabled .Values.audit.verification.emit -}}{{- $found = append $found "verify" -}}{{- end -}}
 {{- toJson $found -}}

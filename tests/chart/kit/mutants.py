@@ -80,6 +80,8 @@ _FIELD: Final = re.compile(r"^\s*[\w./\"-]+: *\S")
 _ITEM: Final = re.compile(r"^\s*- (?!name: )[\w{\"/-]")
 #: Not the width of an indentation: one more is the same YAML.
 _NUMBER: Final = re.compile(r"(?<!indent )(?<![\w.\-\"/%$])\d+(?![\w.%])")
+#: Not where only its presence counts: a text that is not empty, a key of a set.
+_FLAG: Final = re.compile(r"(?<!\}\})(?<!name )\b(true|false)\b")
 _CONDITION: Final = re.compile(r"\{\{-? (else if|if) (.*?) -?\}\}")
 _INCLUDE: Final = re.compile(r"^\s*(?:- )?\{\{-? (?:include|toYaml) [^{}]*\}\}\s*$")
 _TERNARY: Final = re.compile(
@@ -144,7 +146,7 @@ def _of_line(line: str) -> Iterator[tuple[str, str]]:
 
 def _inside(line: str) -> Iterator[tuple[str, str]]:
     """Changes of a value or of an expression."""
-    for found in re.finditer(r"\b(true|false)\b", line):
+    for found in _FLAG.finditer(line):
         other = "false" if found[0] == "true" else "true"
         yield "flip", line[: found.start()] + other + line[found.end() :]
     for found in _NUMBER.finditer(line):
