@@ -25,7 +25,8 @@ PAGES = [
 TEST = re.compile(r"`(tests/[\w/]+\.py)((?:::\w+)+)`")
 TEST_FILE = re.compile(r"`(tests/[\w/.]+)`")
 PROOF = re.compile(r"^### (\S+)$", re.MULTILINE)
-COMMAND = re.compile(r"kaizen-otel((?: [a-z-]+)+)((?:[^\n`|;&]|\\\n)*)")
+# Not a path that ends so, like that of the chart.
+COMMAND = re.compile(r"(?<![/\w])kaizen-otel((?: [a-z][a-z-]*)+)((?:[^\n`|;&]|\\\n)*)")
 OPTION = re.compile(r"(?<!\S)--[a-z][a-z-]*")
 VARIABLE = re.compile(r"\bKAIZEN_OTEL_[A-Z_]+\b")
 
