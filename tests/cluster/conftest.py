@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from kaizen_otel._stack.build import ToolMissingError
-from tests.cluster.kit import programs
+from tests.cluster.kit import programs, snapshot
 from tests.cluster.kit.client import Api
 from tests.cluster.kit.images import SPECS, load, reference
-from tests.cluster.kit.lifecycle import FOLDERS, cluster, ended
+from tests.cluster.kit.lifecycle import FOLDERS, cluster, down, ended, turn
 from tests.cluster.kit.programs import Programs
 from tests.cluster.room import ROOT, Room
+
+IS_RUNNING = os.environ.get("KAIZEN_OTEL_TEST_CLUSTER") == "running"
 
 
 @pytest.fixture(scope="session")
@@ -42,15 +44,32 @@ def helm_paths() -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def api(built: Programs) -> Iterator[Api]:
+def after_a_crash(built: Programs) -> tuple[dict[str, object], dict[str, object]]:
+    """What a start that was killed left of the machine, and what is left after the next one."""
+    if IS_RUNNING:
+        pytest.skip("the cluster that runs is not to be ended")
+    crash = "os.kill(os.getpid(), signal.SIGKILL)"
+    program = f"import os, signal; from tests.cluster.kit.lifecycle import begin; begin(); {crash}"
+    with turn():
+        down()
+        before = snapshot.machine()
+        subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False)
+        changed = snapshot.differences(before, snapshot.machine())
+        down()
+        return changed, snapshot.differences(before, snapshot.machine())
+
+
+@pytest.fixture(scope="session")
+def api(built: Programs, request: pytest.FixtureRequest) -> Iterator[Api]:
     """The cluster, with our images in it.
 
     KAIZEN_OTEL_TEST_CLUSTER=running takes the one of ``python -m tests.cluster.kit up``, with the
     images of its ``load``, and leaves it running.
     """
-    if os.environ.get("KAIZEN_OTEL_TEST_CLUSTER") == "running":
+    if IS_RUNNING:
         yield Api(FOLDERS.pki)
         return
+    request.getfixturevalue("after_a_crash")
     with cluster(built) as started:
         for name in ("kaizen-otel-collector", "kaizen-otel-tools"):
             load(SPECS[name](), FOLDERS.socket, name=reference(name))

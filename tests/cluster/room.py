@@ -148,12 +148,13 @@ class Room:
         return self.api.list("Pod", self.name, f"app.kubernetes.io/component={tier}")
 
     def uids(self) -> dict[str, str]:
-        """Who the pods of the release are now, by name."""
+        """Who the pods of the release are now, by name; those that are going do not count."""
         found = self.api.list("Pod", self.name, f"app.kubernetes.io/instance={RELEASE}")
         return {
             pod["metadata"]["name"]: pod["metadata"]["uid"]
             for pod in found
             if "batch.kubernetes.io/job-name" not in pod["metadata"]["labels"]
+            and "deletionTimestamp" not in pod["metadata"]
         }
 
     def address(self, service: str) -> str:

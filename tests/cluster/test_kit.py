@@ -22,3 +22,11 @@ def test_what_is_compared_at_the_end_would_show_a_cluster_that_was_left(api: Api
     other = now | {"settings": settings | {"kernel/panic": "0"}}
     assert settings["kernel/panic"] == "10", "the kubelet's"
     assert snapshot.differences(now, other) == {"settings": {"kernel/panic": "0"}}
+
+
+def test_what_a_killed_start_left_is_put_back_by_the_next_one(
+    after_a_crash: tuple[dict[str, object], dict[str, object]],
+) -> None:
+    changed, left = after_a_crash
+    assert {"firewall", "links"} <= set(changed)
+    assert left == {}

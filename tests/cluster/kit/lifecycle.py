@@ -87,17 +87,22 @@ def turn() -> Generator[None]:
 def up(programs: Programs) -> Api:
     """Start a cluster, ended before if there is one.  Raises SetupError."""
     down()
-    FOLDERS.run.mkdir(mode=0o700)
-    host.save(host.take_record(), _RECORD)
     try:
-        FOLDERS.state.mkdir(mode=0o711)
-        (FOLDERS.state / "log").mkdir()
+        begin()
         write_files(FOLDERS)
-        host.prepare()
         return _start(programs)
     except BaseException:
         down()
         raise
+
+
+def begin() -> None:
+    """Record the machine, then change what a cluster needs changed."""
+    FOLDERS.run.mkdir(mode=0o700)
+    host.save(host.take_record(), _RECORD)
+    FOLDERS.state.mkdir(mode=0o711)
+    (FOLDERS.state / "log").mkdir()
+    host.prepare()
 
 
 def ended() -> str:
