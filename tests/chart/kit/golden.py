@@ -28,12 +28,25 @@ def _files() -> dict[str, str]:
     }
 
 
+@functools.cache
+def _trees() -> list[tuple[Any, str]]:
+    """The rule files as they stand in an object that is made of one."""
+    folder = CHART / "files"
+    paths = sorted((folder / "alerts").glob("*.yaml"))
+    return [
+        (yaml.load(path.read_text(), Loader=yaml.CSafeLoader), f"<files/alerts/{path.name}>")
+        for path in paths
+    ]
+
+
 def normal(release: Release) -> dict[str, Any]:
     """The objects by kind and name; a copy of a file of the chart is only named."""
     files = _files()
 
     def visit(node: object) -> object:
         if isinstance(node, dict):
+            if named := next((name for tree, name in _trees() if tree == node), ""):
+                return named
             return {_HASH.sub("HASH", str(key)): visit(one) for key, one in node.items()}
         if isinstance(node, list):
             return [visit(one) for one in node]
