@@ -162,9 +162,10 @@ def change_type(trail: Trail, rnd: random.Random) -> Attack:
         "stringValue": {"arrayValue": {"values": [{"stringValue": content}]}},
         "arrayValue": {"stringValue": str(content)},
     }[kind]
-    expected = Expected(
-        old.stream, old.number - 1, old.number + 1, FORM | {"unchained", "gap", "unsigned_tail"}
-    )
+    kinds = FORM | {"unchained", "gap", "unsigned_tail"}
+    # Without its place it is missing where it was, and so may be numbers before it.
+    first = min(old.number - 1, missing(trail, old).first)
+    expected = Expected(old.stream, first, old.number + 1, kinds)
     return changed(trail, {old: old.changed(attributes=pairs)}, [expected])
 
 
