@@ -90,9 +90,9 @@ def lost_over_an_outage(
     # Part of the test is that the exporter has tried, and failed; and once more, so that what it
     # does after the first failure is done.
     assert wait_until(lambda: failures() > 0)
+    before = failures()
     if Sender(process.http_port).post("logs", logs("one more")):
         acknowledged.add("one more")
-    before = failures()
     assert wait_until(lambda: failures() > before)
     process.kill()
     assert len(acknowledged) == REQUESTS + 1
