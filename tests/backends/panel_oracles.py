@@ -384,7 +384,8 @@ def _collector(k: Known) -> dict[str, list[Answer]]:
         "Pipelines/Failed to send": [{}] * 6,
         "Pipelines/Queues": [
             {
-                ("logs", "elasticsearch", *where): Between(k.logs / 200_000, 1e-3),
+                # In bytes of a gibibyte; a log record has a hundred and more.
+                ("logs", "elasticsearch", *where): Between(100 * k.logs / 2**30, 1e-3),
                 ("metrics", "prometheus_remote_write", *where): Between(0.0, 1e-2),
                 ("traces", "otlp_grpc/jaeger", *where): 0.0,
             }
