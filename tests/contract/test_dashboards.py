@@ -162,8 +162,8 @@ def test_an_alert_asks_for_what_is_sent_and_is_explained(alert: dict[str, Any]) 
     titles = re.findall(r"^### (\w+)$", (ROOT / page).read_text(), re.MULTILINE)
     assert anchor in {title.lower() for title in titles}
     assert anchor == alert["alert"].lower()
-    titles = {one["uid"]: {panel["title"] for panel in panels(one)} for one in DASHBOARDS.values()}
-    assert alert["annotations"]["panel"] in titles[alert["annotations"]["dashboard"]]
+    shown = {one["uid"]: {panel["title"] for panel in panels(one)} for one in DASHBOARDS.values()}
+    assert alert["annotations"]["panel"] in shown[alert["annotations"]["dashboard"]]
     assert alert["labels"]["severity"] in {"warning", "critical"}
 
 
