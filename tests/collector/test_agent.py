@@ -75,26 +75,25 @@ def lost_over_an_outage(
 ) -> set[str]:
     """What was acknowledged while the gateway was away and the agent Collector was killed."""
     acknowledged: set[str] = set()
-    process = agent(binary, folder, sink, config)
-    process.start()
-    for number in range(REQUESTS):
-        if Sender(process.http_port).post("logs", logs(f"record {number}")):
-            acknowledged.add(f"record {number}")
-    assert not Sender(process.audit_port).record("nobody has it")
+    with agent(binary, folder, sink, config) as process:
+        for number in range(REQUESTS):
+            if Sender(process.http_port).post("logs", logs(f"record {number}")):
+                acknowledged.add(f"record {number}")
+        assert not Sender(process.audit_port).record("nobody has it")
 
-    def failures() -> int:
-        lines = process.log_path.read_text().splitlines()
-        # The audit exporter fails at once.
-        return sum(tried in line and "otlp_grpc/gateway" in line for line in lines)
+        def failures() -> int:
+            lines = process.log_path.read_text().splitlines()
+            # The audit exporter fails at once.
+            return sum(tried in line and "otlp_grpc/gateway" in line for line in lines)
 
-    # Part of the test is that the exporter has tried, and failed; and once more, so that what it
-    # does after the first failure is done.
-    assert wait_until(lambda: failures() > 0)
-    before = failures()
-    if Sender(process.http_port).post("logs", logs("one more")):
-        acknowledged.add("one more")
-    assert wait_until(lambda: failures() > before)
-    process.kill()
+        # Part of the test is that the exporter has tried, and failed; and once more, so that what
+        # it does after the first failure is done.
+        assert wait_until(lambda: failures() > 0)
+        before = failures()
+        if Sender(process.http_port).post("logs", logs("one more")):
+            acknowledged.add("one more")
+        assert wait_until(lambda: failures() > before)
+        process.kill()
     assert len(acknowledged) == REQUESTS + 1
     with sink.process, agent(binary, folder, sink, config) as process:
         wait_until(lambda: acknowledged <= set(sink.bodies()), seconds=patience_s)
