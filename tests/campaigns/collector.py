@@ -1,14 +1,22 @@
 """Every fault of a real Collector on every way through the shipped configs, and the saboteurs.
 
     python -m tests.campaigns.collector [--scale small|full] [--other BINARY] [--table]
+                                        [--results FILE [--resume]]
 
 Progress on stderr, the results as JSON (or as the table of docs/guarantees) on stdout; exit code 1
-if more was lost than is allowed, or if a part without its safety went unnoticed.  ``--other`` is a
-Collector of another version, for upgrades.  Partitions need root: they run in a network namespace.
+if more was lost than is allowed, if a part without its safety went unnoticed, or if a run broke.
+``--other`` is a Collector of another version, for upgrades.  Partitions need root: they run in a
+network namespace.
+
+Full scale takes hours.  Each run is a line of the results file as soon as it is made, and every
+fault has its first run before any has its second: what is stopped has covered everything evenly.
+With ``--resume`` the runs of the file are not made again, broken ones are; ``--table`` with
+``--resume --rounds 0`` prints the table of what there is.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -16,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,7 +32,9 @@ from typing import TYPE_CHECKING, Final
 from kaizen_otel._collector.components import required_components
 from kaizen_otel._collector.obtain import inspect_binary, obtain
 from kaizen_otel._collector.resources import config_path
+from kaizen_otel.errors import SetupError
 from tests.campaigns.blocked import small_disk
+from tests.campaigns.collector_results import Done, Results, Row, summed, table
 from tests.campaigns.kit import ROOT, Unavailable, say, scale_arguments
 from tests.collector import faults
 from tests.collector.destination import Destination
@@ -51,32 +61,8 @@ _IMPATIENCE_S: Final = 8
 #: Longer than the five seconds that an exporter waits for an answer.
 _PARTITION_S: Final = 6
 _MEMORY_ONLY: Final = "remote write"
-_INSIDE: Final = "KAIZEN_OTEL_CAMPAIGN_NAMESPACE"
-
-
-@dataclass
-class Row:
-    """One fault on one way, summed over its runs."""
-
-    route: str
-    fault: str
-    runs: int = 0
-    acknowledged: int = 0
-    refused: int = 0
-    lost: int = 0
-    duplicated: int = 0
-    allowed: int = 0
-    """How much may be lost."""
-    note: str = ""
-
-    def add(self, found: Outcome, allowed: int) -> None:
-        """One run more."""
-        self.runs += 1
-        self.acknowledged += found.acknowledged
-        self.refused += found.refused
-        self.lost += found.lost
-        self.duplicated += found.duplicated
-        self.allowed += found.acknowledged if self.route == _MEMORY_ONLY else allowed
+_PARTITION: Final = "partition"
+_NEEDED: Final = ("unshare", "ip", "iptables")
 
 
 def run(
@@ -127,23 +113,18 @@ def _iptables(change: str, port: int) -> None:
         subprocess.run(command, check=True, capture_output=True)
 
 
-def partitioned(arguments: list[str]) -> list[Row]:
-    """Run the partitions of this command line in a network namespace of their own."""
-    needed = ("unshare", "ip", "iptables")
-    if os.geteuid() != 0 or not all(map(shutil.which, needed)):
-        return [Row("all", "partition", note=f"platform: needs root, {', '.join(needed)}")]
-    inside = [sys.executable, "-m", "tests.campaigns.collector", *arguments]
+def partition(route: str) -> Outcome:
+    """One run of the partitions in a network namespace of its own."""
+    if os.geteuid() != 0 or not all(map(shutil.which, _NEEDED)):
+        raise Unavailable(f"platform: needs root, {', '.join(_NEEDED)}")
+    inside = [sys.executable, "-m", "tests.campaigns.collector", "--partition", route]
     done = subprocess.run(
         ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *inside],
         cwd=ROOT,
-        env={**os.environ, _INSIDE: "1"},
         stdout=subprocess.PIPE,
-        check=False,
+        check=True,
     )
-    try:
-        return [Row(**row) for row in json.loads(done.stdout)]
-    except (ValueError, TypeError):
-        return [Row("all", "partition", note=f"ended with {done.returncode}")]
+    return Outcome(**json.loads(done.stdout))
 
 
 def cells(binary: Path, other: Path | None, *, is_full: bool) -> list[tuple[Row, Run]]:
@@ -174,6 +155,7 @@ def cells_of(
 
     if not is_audit:
         yield plain("destination away", faults.outage)
+        yield Row(route, _PARTITION), lambda _: (partition(route), 0)
         yield Row(route, "SIGKILL while the queue starts"), killed_at_start
     yield Row(route, "SIGKILL under load"), killed
     yield plain("SIGTERM, destination away", faults.stops)
@@ -225,76 +207,86 @@ def beyond(allowed: int, found: Outcome) -> Outcome:
     return found
 
 
-def table(rows: list[Row]) -> str:
-    """The rows as the page has them: acknowledged, lost, duplicated."""
-    cells = {(row.fault, row.route): row for row in rows}
-    lines = [
-        f"| fault | {' | '.join(ROUTES)} |",
-        f"|---{'|---' * len(ROUTES)}|",
-    ]
-    for fault in dict.fromkeys(row.fault for row in rows):
-        line = f"| {fault} "
-        for route in ROUTES:
-            row = cells.get((fault, route))
-            if row is None:
-                line += "| "
-            elif row.note:
-                line += f"| {row.note} "
-            else:
-                line += f"| {row.acknowledged:,} / {row.lost:,} / {row.duplicated:,} "
-        lines.append(f"{line}|")
-    return "\n".join(lines) + "\n"
-
-
-def all_rows(binary: Path, other: Path | None, *, is_full: bool, seed: int) -> list[Row]:
-    """Run everything that this process is for."""
-    rows: list[Row] = []
-    runs = 5 if is_full else 1
-    if _INSIDE in os.environ:
-        chosen: list[tuple[Row, Run]] = [
-            (Row(route, "partition"), lambda _, route=route: (run(binary, route, partitions), 0))  # type: ignore[misc]
-            for route in ROUTES
-            if route != "audit"
-        ]
+def make(row: Row, one: Run, number: int, *, seed: int) -> Done:
+    """One run; what goes wrong with it is part of the result."""
+    began_s = time.monotonic()
+    done = Done(route=row.route, fault=row.fault, number=number)
+    try:
+        found, allowed = one(seed + number)
+    except Unavailable as reason:
+        done.note = str(reason)
+    except (AssertionError, OSError, SetupError, subprocess.SubprocessError) as error:
+        done.broke = f"{type(error).__name__}: {error}"[:500]
     else:
-        chosen = cells(binary, other, is_full=is_full)
-    for row, one in chosen:
-        for number in range(runs):
-            try:
-                row.add(*one(seed + number))
-            except Unavailable as reason:
-                row.note = str(reason)
-        say(
-            f"{row.route}, {row.fault}: {row.runs} runs, {row.acknowledged} acknowledged, "
-            f"{row.lost} lost, {row.duplicated} duplicated"
-        )
-        rows.append(row)
-    return rows
+        done = Done(route=row.route, fault=row.fault, number=number, **asdict(found))
+        done.allowed = found.acknowledged if row.route == _MEMORY_ONLY else allowed
+    done.seconds = round(time.monotonic() - began_s)
+    return done
+
+
+def make_all(chosen: list[tuple[Row, Run]], results: Results, *, rounds: int, seed: int) -> None:
+    """Every fault once, then every fault again: what is stopped has covered all evenly."""
+    for number in range(rounds):
+        for row, one in chosen:
+            if not results.has(row, number):
+                done = make(row, one, number, seed=seed)
+                results.add(done)
+                say(
+                    f"{number + 1}/{rounds} {row.route}, {row.fault}: {done.acknowledged} "
+                    f"acknowledged, {done.lost} lost, {done.duplicated} duplicated, "
+                    f"{done.seconds} s {done.note}{done.broke}"
+                )
+
+
+def without_safeties(binary: Path, results: Results) -> None:
+    """Every saboteur once; what it loses is a run of a way of its own."""
+    for (safety, test), sabotaged in saboteurs(binary).items():
+        row = Row(f"without {safety}", test)
+        if not results.has(row, 0):
+            done = make(row, lambda _, run=sabotaged: (run(), 0), 0, seed=0)  # type: ignore[misc]
+            results.add(done)
+            say(f"{row.route}, {test}: {done.lost} lost {done.note}{done.broke}")
 
 
 def main(arguments: list[str]) -> int:
     parser = scale_arguments(__doc__)
     parser.add_argument("--other", type=Path, help="a Collector of another version")
     parser.add_argument("--table", action="store_true", help="print the table of the page")
+    parser.add_argument("--results", type=Path, help="file to which each run is added")
+    parser.add_argument("--resume", action="store_true", help="go on with what is in that file")
+    parser.add_argument("--rounds", type=int, help="runs of each fault; 5 at full scale, else 1")
+    parser.add_argument("--partition", choices=ROUTES, help=argparse.SUPPRESS)
     asked = parser.parse_args(arguments)
     binary = obtain([config_path("gateway")], progress=say, own=True).path
-    rows = all_rows(binary, asked.other, is_full=asked.scale == "full", seed=asked.seed)
-    if _INSIDE in os.environ:
-        sys.stdout.write(json.dumps([asdict(row) for row in rows]))
+    if asked.partition is not None:
+        sys.stdout.write(json.dumps(asdict(run(binary, asked.partition, partitions))))
         return 0
-    rows += partitioned([one for one in arguments if one != "--table"])
-    unnoticed: list[str] = []
-    for (safety, test), sabotaged in saboteurs(binary).items():
-        lost = sabotaged().lost
-        say(f"without its safety ({safety}), {test}: {lost} lost")
-        unnoticed += [] if lost else [f"{safety}: {test}"]
-    failed = [row for row in rows if row.lost > row.allowed]
+    is_full = asked.scale == "full"
+    other = inspect_binary(asked.other).version_text if asked.other else ""
+    about = {"scale": asked.scale, "seed": asked.seed, "other": other, "commit": _commit()}
+    results = Results(asked.results, about, resume=asked.resume)
+    rounds = (5 if is_full else 1) if asked.rounds is None else asked.rounds
+    chosen = cells(binary, asked.other, is_full=is_full)
+    make_all(chosen, results, rounds=rounds, seed=asked.seed)
+    if rounds:
+        without_safeties(binary, results)
+    rows = summed(results.runs)
+    sound = [row for row in rows if row.route in ROUTES]
+    noticed = [row for row in rows if row.route not in ROUTES]
+    unnoticed = [f"{row.route}: {row.fault}" for row in noticed if not row.lost and not row.note]
+    failed = [row for row in sound if row.lost > row.allowed or row.broken]
     if asked.table:
-        sys.stdout.write(table(rows))
+        sys.stdout.write(table(sound))
     else:
         result = {"rows": [asdict(row) for row in rows], "unnoticed": unnoticed}
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
     return int(bool(failed or unnoticed))
+
+
+def _commit() -> str:
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 if __name__ == "__main__":

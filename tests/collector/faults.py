@@ -104,6 +104,7 @@ class Outcome:
     refused: int = 0
     lost: int = 0
     duplicated: int = 0
+    kills: int = 0
 
 
 @dataclass
@@ -117,6 +118,7 @@ class Rig:
     sabotage: tuple[str, ...] = ()
     acknowledged: set[str] = field(default_factory=set[str])
     refused: int = 0
+    kills: int = 0
     process: CollectorProcess | None = None
     padding: str = ""
     disk: Path | None = None
@@ -144,6 +146,11 @@ class Rig:
         }
         environment = {**self.destination.environment(), **places}
         return collector(self.binary, self.folder, configs, **environment)
+
+    def kill(self, process: CollectorProcess) -> None:
+        """SIGKILL, counted."""
+        process.kill()
+        self.kills += 1
 
     def offer(self, count: int = 1) -> None:
         """Send so many requests of one item each."""
@@ -205,6 +212,7 @@ class Rig:
             refused=self.refused,
             lost=len(self.acknowledged - set(found)),
             duplicated=sum(found.values()) - len(found),
+            kills=self.kills,
         )
 
 
@@ -226,7 +234,7 @@ def kills(rig: Rig, *, times: int = 3, seed: int = 5) -> None:
         with rig.offering():
             wanted = len(rig.acknowledged) + chance.randrange(10, 60)
             assert wait_until(lambda wanted=wanted: len(rig.acknowledged) >= wanted)  # type: ignore[misc]
-            process.kill()
+            rig.kill(process)
     rig.start()
 
 
@@ -242,14 +250,14 @@ def kills_while_starting(
     rig.destination.is_away = True
     rig.offer(count)
     assert wait_until(lambda: rig.destination.attempts_while_away > 0)
-    process.kill()
+    rig.kill(process)
     for _ in range(times):
         process = rig.made()
         starter = threading.Thread(target=_start_or_die, args=(process,))
         starter.start()
         assert wait_until(lambda process=process: process.pid is not None)  # type: ignore[misc]
         time.sleep(chance.uniform(0, longest_s))
-        process.kill()
+        rig.kill(process)
         starter.join()
     rig.start()
 
