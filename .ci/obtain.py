@@ -52,8 +52,17 @@ def _cluster() -> object:
     return programs.objection() or programs.obtain().kube
 
 
+def _identity() -> object:
+    """An LDAP server, an OpenID provider and oauth2-proxy, of which only the tests know."""
+    sys.path.insert(0, str(ROOT))
+    from tests.collector.identity import programs
+
+    return programs.obtain().oauth2_proxy
+
+
 PROGRAMS: dict[str, Callable[[], object]] = {
     "dev": _dev,
+    "identity": _identity,
     "gateway": lambda: gateway.obtain(progress=_say),
     "jaeger": lambda: jaeger.obtain(progress=_say),
     "prometheus": lambda: prometheus.obtain(progress=_say),

@@ -44,7 +44,7 @@ LANE_PROCESSOR = (
 LANE_PROGRAMS = ("collector", "backends", "containers", "audit", "e2e", "view")
 #: After the second lane: its programs take many minutes to build, in the background until then.
 LANE_LAST = ("cluster",)
-OBTAINED = ("dev", "gateway", "jaeger", "prometheus", "opensearch", "browser")
+OBTAINED = ("dev", "gateway", "identity", "jaeger", "prometheus", "opensearch", "browser")
 
 #: What `make coverage` runs, and the packages for which it has a bar.
 COVERED_BY = ("unit", "property", "export", "crash", "trail")

@@ -11,7 +11,10 @@ from kaizen_otel._collector.resources import config_path
 from kaizen_otel.errors import SetupError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.collector.identity.kit import Identity
 
 
 def _binary(config: str) -> Path:
@@ -31,3 +34,16 @@ def dev_binary() -> Path:
 def gateway_binary() -> Path:
     """A Collector with our own elasticsearch exporter."""
     return _binary("gateway")
+
+
+@pytest.fixture(scope="session")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Identity]:
+    """An LDAP server and an OpenID provider whose people are those of the server."""
+    from tests.collector.identity import kit, programs
+
+    try:
+        found = programs.obtain()
+    except SetupError as error:
+        pytest.skip(str(error))
+    with kit.identity(found, tmp_path_factory.mktemp("identity")) as started:
+        yield started
