@@ -40,7 +40,9 @@ NOTE = (
 
 Schema = dict[str, Any]
 
-#: 1 to 65535, for patterns: kinds write PORT.
+_LABEL = "[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?"
+#: What patterns of kinds write as (HOST), a name or an address of version 6; (PORT) is 1 to 65535.
+HOST = rf"{_LABEL}(\.{_LABEL})*\.?|\[[0-9a-fA-F]{{0,4}}(:[0-9a-fA-F]{{0,4}}){{2,7}}\]"
 PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 
 
@@ -88,20 +90,22 @@ def read_values(text: str) -> list[Value]:
     return children(root, "", yaml.safe_load(text))
 
 
-def _with_ports(node: Any) -> Any:  # noqa: ANN401 - any part of the schema
-    """The same with the pattern of a port in all patterns that write PORT."""
+def _with_words(node: Any) -> Any:  # noqa: ANN401 - any part of the schema
+    """The same with the patterns of a host and a port for the words."""
     if isinstance(node, dict):
-        return {key: _with_ports(one) for key, one in node.items()}
+        return {key: _with_words(one) for key, one in node.items()}
     if isinstance(node, list):
-        return [_with_ports(one) for one in node]
-    return node.replace("(PORT)", f"({PORT})") if isinstance(node, str) else node
+        return [_with_words(one) for one in node]
+    if not isinstance(node, str):
+        return node
+    return node.replace("(HOST)", f"({HOST})").replace("(PORT)", f"({PORT})")
 
 
 class Kinds:
     """What a value may be."""
 
     def __init__(self, by_hand: dict[str, Any]) -> None:
-        self._kinds: dict[str, Schema] = _with_ports(by_hand["kinds"])
+        self._kinds: dict[str, Schema] = _with_words(by_hand["kinds"])
         self._names: dict[str, str] = by_hand["names"]
 
     def of(self, value: Value, *, covered: bool = False) -> Schema:

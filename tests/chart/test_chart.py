@@ -263,6 +263,15 @@ def test_the_defaults_alone_say_which_value_is_missing(helm: Helm) -> None:
     assert "destinations.jaeger.endpoint is empty. Please set" in done.stderr
 
 
+def test_an_address_at_which_no_receiver_can_listen_is_refused_by_its_key(helm: Helm) -> None:
+    """The Collector's own check takes it; refusals.yaml has the others, for one Helm."""
+    key = "gateway.config.receivers.otlp.protocols.grpc.endpoint"
+    done = helm.try_template("--set", f"{key}=no address")
+    assert done.returncode != 0
+    assert f'{key} is "no address"' in done.stderr
+    assert helm.try_template("--set", f"{key}=0.0.0.0:4317").returncode == 0
+
+
 def test_the_schema_is_a_valid_schema_that_knows_every_default() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text())
     jsonschema.Draft7Validator.check_schema(schema)

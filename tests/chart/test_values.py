@@ -135,6 +135,37 @@ def test_a_value_taken_away_by_null_is_refused_by_its_name(dotted: str) -> None:
     assert any(path[-1] in error.message for error in errors)
 
 
+NO_HOSTS = ("no address", "", "a..b", "-a", ".a", "a_b", "[::1", "[no:address:]", "a" * 64)
+NO_PORTS = ("", ":0", ":65536", ":no", "::1")
+
+
+@pytest.mark.parametrize("bad", [*(f"{host}:1" for host in NO_HOSTS), *(f"a{p}" for p in NO_PORTS)])
+def test_what_is_no_address_is_refused_at_every_destination(bad: str) -> None:
+    """So that no rollout waits for pods that cannot start, or send to nobody."""
+    url = f"http://{bad}"
+    refused = refused_at(
+        {
+            "destinations": {
+                "jaeger": {"endpoint": bad},
+                "prometheus": {"endpoint": url if bad != "a" else "a"},
+                "elasticsearch": {"endpoint": url if bad != "a" else "http:a"},
+                "extra": [{"name": "b", "protocol": "grpc", "endpoint": url, "signals": ["logs"]}],
+            }
+        }
+    )
+    for name in ("jaeger.endpoint", "prometheus.endpoint", "elasticsearch.endpoint"):
+        assert f"destinations.{name}" in refused
+    assert bad == "a" or "destinations.extra.0.endpoint" in refused
+
+
+@pytest.mark.parametrize("host", ["jaeger", "jaeger.traces.svc.", "10.0.0.1", "[2001:db8::1]"])
+def test_every_kind_of_host_is_an_address(host: str) -> None:
+    url = f"https://{host}:65535"
+    endpoints = {"jaeger": f"{host}:1", "prometheus": url, "elasticsearch": f"https://{host}/path"}
+    taken = {name: {"endpoint": endpoint} for name, endpoint in endpoints.items()}
+    assert is_taken_by_the_schema(merged(profile_values("dev"), {"destinations": taken}))
+
+
 @pytest.mark.parametrize("path", list(mappings(schema())), ids=lambda path: ".".join(path) or "top")
 def test_a_key_that_nobody_knows_is_refused_by_its_name(path: tuple[str, ...]) -> None:
     assert any("unheard" in one for one in refused_at(placed((*path, "unheard"), 1)))

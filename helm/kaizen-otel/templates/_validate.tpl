@@ -6,6 +6,9 @@
 {{- include "kaizen-otel.validateImages" . -}}
 {{- include "kaizen-otel.validateSecurity" . -}}
 {{- include "kaizen-otel.validateConfigs" . -}}
+{{- range $tier := list "gateway" "agent" "audit" -}}
+{{- include "kaizen-otel.validateAddresses" (list (printf "%s.config" $tier) (index $.Values $tier).config) -}}
+{{- end -}}
 {{- include "kaizen-otel.validateSecrets" . -}}
 {{- include "kaizen-otel.validateVolumes" . -}}
 {{- end -}}

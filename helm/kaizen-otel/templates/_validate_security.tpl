@@ -73,7 +73,7 @@
 {{- $v := .Values -}}
 {{- range $tier := list "gateway" "agent" "audit" -}}
 {{- range splitList "\n" (toYaml (index $v $tier).config) -}}
-{{- if regexMatch "(?i)^[\\s-]*[\"']?[-a-z_]*(password|passwd|token|secret|api_?key|authorization|credentials?|_pem)[\"']?: *[\"']?[^\\s\"'$]" . -}}
+{{- if regexMatch "(?i)^[\\s-]*[\"']?[-a-z_]*(password|passwd|token|secret|api_?key|authorization|credentials?|_pem)[\"']?: *[\"']?[^\\s\"'$]|://[^/:@\\s]+:[^/@\\s$]+@" . -}}
 {{- if not (regexMatch "\\$\\{(env|file):" .) -}}
 {{- fail (printf "%s.config holds a secret in clear (%s). Please set the value to ${env:NAME}, bring NAME by a Secret, and name that in %s.environmentSecrets." $tier (regexFind "[A-Za-z_][-A-Za-z0-9_]*" .) $tier) -}}
 {{- end -}}
