@@ -28,13 +28,12 @@ def lost_after_an_outage(
 ) -> int:
     """How many of 1,500 large records (30 MB) that were acknowledged never came to the gateway."""
     sink = Sink(dev_binary, folder)
-    process = agent(gateway_binary, folder, sink, config)
-    process.start()
-    for number in range(REQUESTS):
-        texts = [f"{number} {each} {TEXT}" for each in range(RECORDS)]
-        assert Sender(process.http_port).post("logs", logs(*texts))
-    # What waits is then read at once, in the largest batches that the queue makes.
-    process.kill()
+    with agent(gateway_binary, folder, sink, config) as process:
+        for number in range(REQUESTS):
+            texts = [f"{number} {each} {TEXT}" for each in range(RECORDS)]
+            assert Sender(process.http_port).post("logs", logs(*texts))
+        # What waits is then read at once, in the largest batches that the queue makes.
+        process.kill()
     with sink.process, agent(gateway_binary, folder, sink, config) as process:
         wait_until(
             lambda: (
@@ -58,7 +57,9 @@ def test_batches_counted_in_records_become_too_large_and_are_lost(
 
     def in_records(config: dict[str, Any]) -> None:
         queue = config["exporters"]["otlp_grpc/gateway"]["sending_queue"]
-        queue["batch"] = {"flush_timeout": "10s", "min_size": 1_000, "max_size": 4_000}
+        # Else the batch is counted as the queue is, in bytes.
+        size = {"sizer": "items", "min_size": 1_000, "max_size": 4_000}
+        queue["batch"] = {"flush_timeout": "10s", **size}
 
     config = changed(config_path("agent"), tmp_path / "changed.yaml", in_records)
     assert lost_after_an_outage(gateway_binary, dev_binary, tmp_path, config)
@@ -73,13 +74,12 @@ def test_large_spans_that_waited_for_jaeger_all_arrive(
     sink = Sink(dev_binary, tmp_path)
     sink.process = collector(dev_binary, tmp_path / "sink", ["dev", default])
     jaeger = {"JAEGER_OTLP_ENDPOINT": f"127.0.0.1:{sink.process.grpc_port}"}
-    process = collector(gateway_binary, tmp_path, ["gateway"], **jaeger)
-    process.start()
     (resource,) = span("large", {"text": TEXT})["resourceSpans"]
     (scope,) = resource["scopeSpans"]
-    for _ in range(REQUESTS):
-        spans = [{**resource, "scopeSpans": [{**scope, "spans": scope["spans"] * RECORDS}]}]
-        assert Sender(process.http_port).post("traces", {"resourceSpans": spans})
-    process.kill()
+    with collector(gateway_binary, tmp_path, ["gateway"], **jaeger) as process:
+        for _ in range(REQUESTS):
+            spans = [{**resource, "scopeSpans": [{**scope, "spans": scope["spans"] * RECORDS}]}]
+            assert Sender(process.http_port).post("traces", {"resourceSpans": spans})
+        process.kill()
     with sink.process, collector(gateway_binary, tmp_path, ["gateway"], **jaeger) as process:
         assert wait_until(lambda: arrived(sink, "traces") == REQUESTS * RECORDS), process.log_tail()

@@ -27,18 +27,16 @@ def test_no_record_is_lost_or_doubled_over_an_outage_with_kills(
     with Store() as store:
         for round_number, available in enumerate((True, False, False, True)):
             store.available = available
-            process = gateway(gateway_binary, tmp_path, store)
-            process.start()
-            sender = Sender(process.http_port)
-            for number in range(20):
-                texts = [f"{round_number}-{number}-{position}" for position in range(5)]
-                assert sender.post("logs", logs(*texts))
-                sent += texts
-            if round_number == 3:
-                assert wait_until(lambda: len(store.documents) == 400), process.log_tail()
-                process.stop()
-            else:
-                process.kill()
+            with gateway(gateway_binary, tmp_path, store) as process:
+                sender = Sender(process.http_port)
+                for number in range(20):
+                    texts = [f"{round_number}-{number}-{position}" for position in range(5)]
+                    assert sender.post("logs", logs(*texts))
+                    sent += texts
+                if round_number == 3:
+                    assert wait_until(lambda: len(store.documents) == 400), process.log_tail()
+                else:
+                    process.kill()
         assert len(sent) == 400
         assert store.texts() == sorted(sent)
 

@@ -87,12 +87,11 @@ def metrics_lost_over_an_outage(
 ) -> set[str]:
     """What was acknowledged while Prometheus was away and the gateway was killed."""
     names = {f"metric_{number}" for number in range(REQUESTS)}
-    process = gateway(binary, folder, sink, [overlay])
-    process.start()
-    for name in sorted(names):
-        assert Sender(process.http_port).post("metrics", counter(name, 1))
-    assert wait_until(lambda: "Exporting failed" in process.log_path.read_text())
-    process.kill()
+    with gateway(binary, folder, sink, [overlay]) as process:
+        for name in sorted(names):
+            assert Sender(process.http_port).post("metrics", counter(name, 1))
+        assert wait_until(lambda: "Exporting failed" in process.log_path.read_text())
+        process.kill()
     with sink.process, gateway(binary, folder, sink, [overlay]):
         wait_until(lambda: names <= found(sink), seconds=patience_s)
     return names - found(sink)
