@@ -129,11 +129,10 @@ class Rig:
         """Start the Collector, the same folders and ports as before."""
         process = self.made()
         process.start()
-        self.process = process
         return process
 
     def made(self) -> CollectorProcess:
-        """A Collector that is not started."""
+        """A Collector that is not started; the rig's own, which its user ends whatever happens."""
         overlays: list[Path] = []
         for number, text in enumerate((*self.route.short, *self.sabotage)):
             path = self.folder / f"overlay{number}.yaml"
@@ -145,7 +144,8 @@ class Rig:
             for name in ("queue", "audit")
         }
         environment = {**self.destination.environment(), **places}
-        return collector(self.binary, self.folder, configs, **environment)
+        self.process = collector(self.binary, self.folder, configs, **environment)
+        return self.process
 
     def kill(self, process: CollectorProcess) -> None:
         """SIGKILL, counted."""
