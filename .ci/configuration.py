@@ -33,7 +33,14 @@ OTLP = """
 
 Each of these is read as `OTEL_EXPORTER_OTLP_...` for all signals, and with `TRACES_`, `METRICS_` or
 `LOGS_` before it for one of them, which then wins (`OTEL_EXPORTER_OTLP_LOGS_ENDPOINT`). What is set
-for logs holds for audit records as well, except the endpoint.
+for logs holds for audit records as well, except the endpoint and what is set for audit alone.
+"""
+CREDENTIALS = """
+## Who we are
+
+What the standard has no variable for. A token file wins over an `authorization` of the headers, but
+the headers of one signal win over the token of all. A token file, an authority, a certificate and a
+key are read again when their files change; see [](../how-to/certificates.md).
 """
 OURS = "\n## The audit trail, and what no standard variable says\n"
 TOOLS = "\n## The tools and the Collector\n"
@@ -65,7 +72,8 @@ def _pairs(found: Mapping[str, str], head: str) -> list[str]:
 def document() -> str:
     """The page."""
     lines = [HEAD, *_table(variables.TELEMETRY), OTLP]
-    lines += [*_table(variables.OTLP, "OTEL_EXPORTER_OTLP_"), OURS, *_table(variables.OURS)]
+    lines += [*_table(variables.OTLP, "OTEL_EXPORTER_OTLP_")]
+    lines += [CREDENTIALS, *_table(variables.CREDENTIALS), OURS, *_table(variables.OURS)]
     lines += [TOOLS, *_pairs(variables.TOOLS, "meaning")]
     lines += [ELSEWHERE, *_pairs(variables.ELSEWHERE, "meaning")]
     lines += [NOT_READ, *_pairs(variables.NOT_READ, "instead"), ""]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from kaizen_otel._edges import SystemClock, shared_ids
 from kaizen_otel._export import Delivered, Rejected, Retryable
+from kaizen_otel._export.credentials import setting_of
 from kaizen_otel._export.losses import advice
 from kaizen_otel._export.transports import open_transport
 from kaizen_otel._otlp.common import encode_request, encode_resource
@@ -20,6 +21,7 @@ from kaizen_otel._otlp.traces import encode_span
 from kaizen_otel._resource import SCOPE, resource_attributes
 from kaizen_otel._variables import without_effect
 from kaizen_otel.config import Config
+from kaizen_otel.errors import KaizenOtelError
 from kaizen_otel.testing.backends import (
     BackendError,
     query_jaeger_traces,
@@ -48,6 +50,8 @@ _LOST: Final = (
     '{__name__=~"otel_sdk_(exporter|processor)_.+_(exported|processed)_total", error_type!=""}'
     ") > 0"
 )
+_ABOUT_US: Final = frozenset({"config", "unauthenticated", "forbidden"})
+_SEE_MESSAGE: Final = "correct the setting that is named, or the file that it names"
 _NOT_CHECKED: Final = "accepted by the Collector, arrival not checked"
 
 
@@ -89,6 +93,7 @@ def examine(
     environment = os.environ if environ is None else environ
     config = Config.from_environment(environment)
     findings = [_setting(text) for text in (*config.warnings, *without_effect(environment))]
+    findings += _credentials(config)
     findings += _kaizen()
     findings.append(_spool(config))
     ids = shared_ids()
@@ -163,6 +168,20 @@ def _loss(labels: Mapping[str, str], count: int) -> Finding:
 
 def _setting(text: str) -> Finding:
     return Finding(subject="settings", level="warning", message=text)
+
+
+def _credentials(config: Config) -> list[Finding]:
+    """Which credentials are set for whom, and nothing of what they are."""
+    found: dict[str, list[str]] = {}
+    for name, endpoint in (*config.endpoints.items(), ("audit", config.audit.endpoint)):
+        fields = ("token_file", "headers", "client_certificate")
+        names = [setting_of(endpoint, field) for field in fields if getattr(endpoint, field)]
+        if names:
+            found.setdefault(" and ".join(names), []).append(name)
+    return [
+        Finding(subject="credentials", level="ok", message=f"{', '.join(whose)}: {names} set")
+        for names, whose in found.items()
+    ]
 
 
 def _kaizen() -> list[Finding]:
@@ -280,7 +299,9 @@ def _refusal(subject: str, endpoint: EndpointConfig, outcome: Outcome) -> Findin
                 message=f"{endpoint.endpoint} rejected the canary: {message}",
                 fix="look at the Collector's log",
             )
-        case Retryable(message=message) | Rejected(message=message):
+        case Retryable(reason=reason, message=message) | Rejected(reason=reason, message=message):
+            if reason in _ABOUT_US:
+                return Finding(subject=subject, level="error", message=message, fix=_SEE_MESSAGE)
             return Finding(
                 subject=subject,
                 level="error",
@@ -325,7 +346,10 @@ def send_canary(
     resource = encode_resource(
         resource_attributes(SERVICE, canary.instance_id, config.resource_attributes)
     )
-    transport = open_transport(endpoint, clock=clock, setting=setting)
+    try:
+        transport = open_transport(endpoint, clock=clock, setting=setting)
+    except KaizenOtelError as error:
+        return Rejected(reason="config", message=str(error))
     try:
         return transport.send(
             signal,

@@ -97,6 +97,27 @@ OTLP: Final = (
 )  # fmt: skip
 """Suffixes: ``OTEL_EXPORTER_OTLP_<suffix>``, and with ``TRACES_``, ``METRICS_``, ``LOGS_``."""
 
+CREDENTIALS: Final = (
+    _words("KAIZEN_OTEL_TOKEN_FILE", "none",
+           "a file with one bearer token, which is sent with traces, metrics, logs and audit "
+           "records; read again when it changes"),
+    *(
+        _words(f"KAIZEN_OTEL_{signal}_TOKEN_FILE", "`KAIZEN_OTEL_TOKEN_FILE`",
+               f"the same for {signal.lower()} alone")
+        for signal in ("TRACES", "METRICS", "LOGS")
+    ),
+    _words("KAIZEN_OTEL_AUDIT_TOKEN_FILE", "that of logs",
+           "the same for audit records, which then send no other credentials in a header"),
+    _words("KAIZEN_OTEL_AUDIT_HEADERS", "those of logs",
+           "`name=value,name=value`, percent-encoded; instead of all of those", "novalue"),
+    _words("KAIZEN_OTEL_AUDIT_CERTIFICATE", "that of logs",
+           "file of the authority that the audit receiver's certificate is judged by"),
+    _words("KAIZEN_OTEL_AUDIT_CLIENT_CERTIFICATE", "that of logs, with its key",
+           "file of our certificate for the audit receiver"),
+    _words("KAIZEN_OTEL_AUDIT_CLIENT_KEY", "in the file of that certificate",
+           "file of its key", "/alone"),
+)  # fmt: skip
+
 OURS: Final = (
     _words("KAIZEN_OTEL_AUDIT_ENDPOINT", "the host of `OTEL_EXPORTER_OTLP_ENDPOINT`, port 4319",
            "the Collector's audit receiver", "localhost"),
@@ -222,6 +243,7 @@ def read() -> Iterator[Variable]:
                 is_literal=one.is_literal and not signal,
                 bad=one.bad,
             )
+    yield from CREDENTIALS
     yield from OURS
 
 

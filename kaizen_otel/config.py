@@ -12,16 +12,17 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
+from kaizen_otel._endpoints import audit_endpoint, telemetry_endpoint
 from kaizen_otel._environment import Environment, signal_of
 from kaizen_otel.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-Protocol = Literal["http/protobuf", "grpc"]
-Compression = Literal["none", "gzip"]
+    from kaizen_otel._endpoints import Compression, Protocol
+
 Durability = Literal["durable", "delivered", "none"]
 OnFailure = Literal["continue", "wait", "block_action"]
 Content = Literal["hmac", "encrypted"]
@@ -33,8 +34,6 @@ HistogramAggregation = Literal["explicit_bucket_histogram", "base2_exponential_b
 SpanStyle = Literal["single", "seed"]
 Vocabulary = Literal["default", "latest", "dup"]
 
-AUDIT_PORT: Final = 4319
-_DEFAULT_PORT: Final[Mapping[str, int]] = {"http/protobuf": 4318, "grpc": 4317}
 _MEBIBYTE: Final = 1024 * 1024
 _PORT_MAX: Final = 65535
 
@@ -45,18 +44,24 @@ class EndpointConfig:
 
     ``endpoint`` is the full URL for HTTP (``http://host:4318/v1/traces``) and
     ``http(s)://host:port`` for gRPC.  ``headers`` may hold secrets and are left out of ``repr``.
+    ``token_file`` is the path of a file with a bearer token, which is read again when it changes.
+    ``settings`` names the variable of each credential, for messages.
     """
 
     signal: str
     protocol: Protocol = "http/protobuf"
     endpoint: str = "http://localhost:4318/v1/traces"
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    token_file: str | None = field(default=None, repr=False)
     timeout_ms: int = 10_000
     compression: Compression = "none"
     certificate: str | None = None
     client_key: str | None = None
     client_certificate: str | None = None
     insecure: bool = False
+    settings: Mapping[str, str] = field(
+        default_factory=dict[str, str], repr=False, hash=False, compare=False
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +149,10 @@ class Config:
         """
         env = Environment(os.environ if environ is None else environ)
         grpc_target = _jaeger_target(jaeger_host, jaeger_port)
-        endpoints = {s: _endpoint(env, s, grpc_target) for s in ("traces", "metrics", "logs")}
+        endpoints = {
+            s: EndpointConfig(**telemetry_endpoint(env, s, grpc_target))
+            for s in ("traces", "metrics", "logs")
+        }
         resource = _resource_attributes(env)
         _content_capture(env)  # for its warning
         return cls(
@@ -162,7 +170,7 @@ class Config:
             batch_size=env.integer("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 2048, minimum=1),
             interval_ms=env.integer("OTEL_BSP_SCHEDULE_DELAY", 1_000, minimum=1),
             metric_interval_ms=env.integer("OTEL_METRIC_EXPORT_INTERVAL", 10_000, minimum=1),
-            exporter=env.choice("KAIZEN_OTEL_EXPORTER", ("native", "stock"), "native"),
+            exporter=_exporter(env, endpoints.values()),
             temporality=env.choice(
                 "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
                 ("cumulative", "delta", "lowmemory"),
@@ -203,6 +211,17 @@ def _content_capture(env: Environment) -> bool:
     return value in {"SPAN_ONLY", "SPAN_AND_EVENT", "TRUE"}
 
 
+def _exporter(env: Environment, endpoints: Iterable[EndpointConfig]) -> ExporterKind:
+    kind: ExporterKind = env.choice("KAIZEN_OTEL_EXPORTER", ("native", "stock"), "native")
+    if kind == "stock":
+        for name in sorted({one.settings["token_file"] for one in endpoints if one.token_file}):
+            env.warn(
+                f"{name} is not read by the official exporters (KAIZEN_OTEL_EXPORTER=stock), they "
+                "send no token: use native, or OTEL_EXPORTER_OTLP_HEADERS"
+            )
+    return kind
+
+
 def _jaeger_target(host: object, port: object) -> str | None:
     if host is None and port is None:
         return None
@@ -217,91 +236,6 @@ def _jaeger_target(host: object, port: object) -> str | None:
         message = f"jaeger_host is {host!r}, not a host name: pass for example 'localhost'"
         raise ConfigError(message)
     return f"http://{name}:{number}"
-
-
-def _endpoint(env: Environment, signal: str, grpc_target: str | None) -> EndpointConfig:
-    upper = signal_of(signal)
-
-    def name(suffix: str) -> str:
-        specific = f"OTEL_EXPORTER_OTLP_{upper}_{suffix}"
-        return specific if env.text(specific) else f"OTEL_EXPORTER_OTLP_{suffix}"
-
-    protocol: Protocol = "grpc" if grpc_target else _protocol(env, name("PROTOCOL"))
-    insecure = env.boolean(name("INSECURE"))
-    return EndpointConfig(
-        signal=signal,
-        protocol=protocol,
-        endpoint=grpc_target or _url(env, signal, upper, protocol, insecure=insecure),
-        headers=_headers(env, name("HEADERS")),
-        timeout_ms=env.integer(name("TIMEOUT"), 10_000, minimum=1),
-        compression=env.choice(name("COMPRESSION"), ("none", "gzip"), "none"),
-        certificate=env.text(name("CERTIFICATE")) or None,
-        client_key=env.text(name("CLIENT_KEY")) or None,
-        client_certificate=env.text(name("CLIENT_CERTIFICATE")) or None,
-        insecure=insecure,
-    )
-
-
-def _protocol(env: Environment, name: str) -> Protocol:
-    value = env.text(name)
-    if value == "http/json":
-        env.warn(f"{name}=http/json is not supported, http/protobuf is used")
-        return "http/protobuf"
-    return env.choice(name, ("http/protobuf", "grpc"), "http/protobuf")
-
-
-def _url(env: Environment, signal: str, upper: str, protocol: Protocol, *, insecure: bool) -> str:
-    specific_name, common_name = (
-        f"OTEL_EXPORTER_OTLP_{upper}_ENDPOINT",
-        "OTEL_EXPORTER_OTLP_ENDPOINT",
-    )
-    specific, common = env.text(specific_name), env.text(common_name)
-    port = _DEFAULT_PORT[protocol]
-    text = specific or common or f"http://localhost:{port}"
-    used = specific_name if specific else common_name
-    if "://" not in text and protocol == "grpc":
-        text = f"{'http' if insecure else 'https'}://{text}"
-    if not _is_url(text):
-        env.warn(
-            f"{used}={text!r} is not a URL with http:// or https://, "
-            f"http://localhost:{port} is used: set {used} to for example http://localhost:{port}"
-        )
-        text, specific = f"http://localhost:{port}", ""
-    if protocol == "grpc":
-        parts = urlsplit(text)
-        return f"{parts.scheme}://{parts.netloc}" + ("" if parts.port else f":{port}")
-    # A signal's own endpoint is used as it is; the common one gets the signal's path
-    # (OTLP exporter specification, "Endpoint URLs for OTLP/HTTP").
-    if specific:
-        return text if urlsplit(text).path else text + "/"
-    return f"{text.rstrip('/')}/v1/{signal}"
-
-
-def _is_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        return False
-    return parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0
-
-
-def _headers(env: Environment, name: str) -> tuple[tuple[str, str], ...]:
-    pairs: list[tuple[str, str]] = []
-    for number, item in enumerate(filter(None, (p.strip() for p in env.text(name).split(","))), 1):
-        key, separator, value = item.partition("=")
-        key, value = unquote(key.strip()), unquote(value.strip())
-        # The value may be a secret, so the warning holds only the position.
-        if not separator or not _is_header(key, value):
-            env.warn(f"{name}: item {number} is not 'name=value', it is not sent: correct {name}")
-            continue
-        pairs.append((key.lower(), value))
-    return tuple(pairs)
-
-
-def _is_header(key: str, value: str) -> bool:
-    token = key.isascii() and bool(key) and all(c.isalnum() or c in "!#$%&'*+-.^_`|~" for c in key)
-    return token and value.isascii() and all(c.isprintable() for c in value)
 
 
 def _resource_attributes(env: Environment) -> dict[str, str]:
@@ -330,37 +264,13 @@ def _limits(env: Environment) -> SpanLimits:
 
 
 def _audit(env: Environment, grpc_target: str | None) -> AuditConfig:
-    common = env.text("OTEL_EXPORTER_OTLP_ENDPOINT")
-    base = common if common and _is_url(common) else grpc_target or "http://localhost:4318"
-    explicit = env.text("KAIZEN_OTEL_AUDIT_ENDPOINT")
-    parts = urlsplit(base)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    derived = f"{parts.scheme}://{host}:{AUDIT_PORT}"
-    if explicit and not _is_url(explicit):
-        env.warn(
-            f"KAIZEN_OTEL_AUDIT_ENDPOINT={explicit!r} is not a URL, {derived} is used: "
-            f"set it to for example http://localhost:{AUDIT_PORT}"
-        )
-        explicit = ""
-    url = explicit or derived
-    logs = _endpoint(env, "logs", None)
     state = env.text("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     trail = env.text("KAIZEN_OTEL_AUDIT_DIR")
     trust = env.text("KAIZEN_OTEL_TRUST_FILE")
     anchor_file = env.text("KAIZEN_OTEL_ANCHOR_FILE")
     return AuditConfig(
         directory=Path(env.text("KAIZEN_OTEL_SPOOL_DIR") or Path(state, "kaizen-otel", "spool")),
-        endpoint=EndpointConfig(
-            signal="logs",
-            protocol="http/protobuf",
-            endpoint=url if urlsplit(url).path.strip("/") else f"{url.rstrip('/')}/v1/logs",
-            headers=logs.headers,
-            timeout_ms=logs.timeout_ms,
-            compression=logs.compression,
-            certificate=logs.certificate,
-            client_key=logs.client_key,
-            client_certificate=logs.client_certificate,
-        ),
+        endpoint=EndpointConfig(**audit_endpoint(env, grpc_target)),
         durability=env.choice(
             "KAIZEN_OTEL_DURABILITY", ("durable", "delivered", "none"), "durable"
         ),

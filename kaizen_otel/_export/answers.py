@@ -30,8 +30,8 @@ _TEXT_LENGTH_MAX: Final = 200
 _INTERNAL: Final = 13  # google.rpc.Code
 _RETRYABLE: Final = {429: "throttled", 502: "unavailable", 503: "unavailable", 504: "unavailable"}
 _REJECTED: Final = {
-    401: ("unauthenticated", "set OTEL_EXPORTER_OTLP_HEADERS to the credentials it wants"),
-    403: ("forbidden", "the credentials in OTEL_EXPORTER_OTLP_HEADERS are not allowed to send"),
+    401: ("unauthenticated", "set {credentials} to the credentials it wants"),
+    403: ("forbidden", "the credentials of {credentials} are not allowed to send"),
     404: ("not_found", "correct the path in {setting}, for example http://localhost:4318"),
     405: ("not_found", "correct the path in {setting}, for example http://localhost:4318"),
     413: ("too_large", "lower OTEL_BSP_MAX_EXPORT_BATCH_SIZE or raise the server's limit"),
@@ -46,11 +46,18 @@ _REJECTED: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where requests go, for messages: the whole URL, its origin, and the setting it is from."""
+    """Where requests go, for messages: the whole URL, its origin, and the setting it is from.
+
+    ``credentials`` are the settings of what the server knows us by, ``certificate`` that of its
+    authority, ``client`` those of our own certificate.
+    """
 
     url: str
     origin: str
     setting: str
+    credentials: str
+    certificate: str
+    client: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +106,7 @@ def classify(place: Place, answer: Answer, *, time_ns: int) -> Outcome:
             reason, advice = "internal", "look into the server's own log"
         case _:
             reason, advice = "server_error", "look into the server's own log"
-    advice = advice.format(setting=place.setting)
+    advice = advice.format(setting=place.setting, credentials=place.credentials)
     return Rejected(reason=reason, message=f"{place.url} answered {status}{said}: {advice}")
 
 

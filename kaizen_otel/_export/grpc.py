@@ -16,6 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from kaizen_otel._export import Delivered, Rejected, Retryable
+from kaizen_otel._export.credentials import (
+    BearerToken,
+    Renewable,
+    credentials_of,
+    setting_of,
+    tls_context,
+    tls_files,
+)
 from kaizen_otel._otlp.response import (
     MESSAGE_LENGTH_MAX,
     parse_partial_success,
@@ -60,7 +68,8 @@ class GrpcTransport:
     """Sends to one server.  Used by one thread at a time.
 
     ``setting`` is the variable that messages name.  Raises ``NotEnabledError`` if ``grpcio`` is
-    not installed and ``ConfigError`` for a URL, certificate or header that cannot be used.
+    not installed and ``ConfigError`` for a URL, certificate, token or header that cannot be used.
+    Certificates and a token whose files were renewed count at the next call.
     """
 
     def __init__(
@@ -86,13 +95,11 @@ class GrpcTransport:
         self._compression: Any = (
             self._grpc.Compression.Gzip if endpoint.compression == "gzip" else None
         )
-        self._credentials: Any = None
-        if parts.scheme == "https":
-            self._credentials = self._grpc.ssl_channel_credentials(
-                _read(endpoint.certificate, "OTEL_EXPORTER_OTLP_CERTIFICATE"),
-                _read(endpoint.client_key, "OTEL_EXPORTER_OTLP_CLIENT_KEY"),
-                _read(endpoint.client_certificate, "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"),
-            )
+        self._endpoint = endpoint
+        self._token = BearerToken(endpoint)
+        self._tls: Renewable[Any] | None = (
+            Renewable(tls_files(endpoint), self._read_tls) if parts.scheme == "https" else None
+        )
         self._channel: Any = None
         self._calls: dict[str, Callable[..., bytes]] = {}
         self._process_id = os.getpid()
@@ -104,24 +111,32 @@ class GrpcTransport:
 
     def send(self, signal: Signal, body: bytes, *, deadline_ns: int) -> Outcome:
         """Make one call and return what became of it."""
+        deadline_ns = min(deadline_ns, self._clock.monotonic_ns() + self._timeout_ns)
+        return self._token.send(lambda: self._attempt(signal, body, deadline_ns))
+
+    def _attempt(self, signal: Signal, body: bytes, deadline_ns: int) -> Outcome:
         if self._process_id != os.getpid():
             # Closing the parent's channel in the child would wait for threads that are not here.
             self._channel, self._calls = None, {}
             self._process_id = os.getpid()
-        left_ns = min(deadline_ns - self._clock.monotonic_ns(), self._timeout_ns)
+        if self._tls is not None and self._tls.renew():
+            # A channel keeps the certificates that it was made with, also when it reconnects.
+            # Nothing is under way on it: a transport has one user at a time.
+            self.close()
+        left_ns = deadline_ns - self._clock.monotonic_ns()
         if left_ns <= 0:
             return Retryable(reason="unreachable", message=f"{self.description}: no time left")
         try:
             response = self._call(signal)(
                 body,
                 timeout=left_ns / 1e9,
-                metadata=self._metadata,
+                metadata=(*self._metadata, *self._token.header),
                 compression=self._compression,
             )
         except self._grpc.RpcError as error:
             return self._failure(signal, error)
         except (ValueError, TypeError):  # what grpcio refuses of the metadata before it sends
-            return _bad_header(self.description)
+            return self._bad_header()
         try:
             rejected_count, message = parse_partial_success(response)
         except ValueError as error:
@@ -138,12 +153,33 @@ class GrpcTransport:
         if self._channel is None:
             self._channel = (
                 self._grpc.insecure_channel(self._target, _OPTIONS)
-                if self._credentials is None
-                else self._grpc.secure_channel(self._target, self._credentials, _OPTIONS)
+                if self._tls is None
+                else self._grpc.secure_channel(self._target, self._tls.value, _OPTIONS)
             )
             # Without serializers bytes go in and come out.
             self._calls = {s: self._channel.unary_unary(m) for s, m in _METHODS.items()}
         return self._calls[signal]
+
+    def _read_tls(self) -> Any:  # noqa: ANN401 - grpcio is untyped
+        endpoint = self._endpoint
+        read = [
+            _read(path, setting_of(endpoint, name))
+            for path, name in (
+                (endpoint.certificate, "certificate"),
+                (endpoint.client_key, "client_key"),
+                (endpoint.client_certificate, "client_certificate"),
+            )
+        ]
+        tls_context(endpoint)  # grpcio would notice that they are no pair when it connects
+        return self._grpc.ssl_channel_credentials(*read)
+
+    def _bad_header(self) -> Outcome:
+        # The value may be a secret, so nothing of it is repeated.
+        return Rejected(
+            reason="bad_request",
+            message=f"{self.description}: a header cannot be sent: correct "
+            f"{setting_of(self._endpoint, 'headers')}",
+        )
 
     def _failure(self, signal: Signal, error: Any) -> Outcome:  # noqa: ANN401 - grpcio is untyped
         code = str(error.code().name)
@@ -158,13 +194,18 @@ class GrpcTransport:
                 f"correct {self._setting}",
             )
         if "invalid metadata" in low:
-            return _bad_header(self.description)
+            return self._bad_header()
         if code == "RESOURCE_EXHAUSTED":
             return self._exhausted(error, low, said)
         if code in _RETRYABLE:
             return self._retryable(code, low, details, said)
         reason, advice = _REJECTED.get(code, ("server_error", "look into the server's own log"))
-        advice = advice.format(setting=self._setting, signal=signal, upper=signal.upper())
+        advice = advice.format(
+            setting=self._setting,
+            signal=signal,
+            upper=signal.upper(),
+            credentials=credentials_of(self._endpoint),
+        )
         return Rejected(reason=reason, message=f"{said}: {advice}")
 
     def _exhausted(self, error: Any, low: str, said: str) -> Outcome:  # noqa: ANN401
@@ -187,12 +228,12 @@ class GrpcTransport:
                 f"{self._setting}",
             )
         if any(word in low for word in _NEVER_CONNECTED):
-            if self._credentials is not None and any(word in low for word in _CERTIFICATE):
+            if self._tls is not None and any(word in low for word in _CERTIFICATE):
                 return Retryable(
                     reason="tls",
                     message=f"no TLS with {self._origin} ({details[:200]}): set "
-                    "OTEL_EXPORTER_OTLP_CERTIFICATE to its authority's file, or use http:// in "
-                    f"{self._setting}",
+                    f"{setting_of(self._endpoint, 'certificate')} to its authority's file, or use "
+                    f"http:// in {self._setting}",
                 )
             hint = (
                 "if that port speaks HTTP, set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf, else "
@@ -212,11 +253,11 @@ class GrpcTransport:
 _REJECTED: Final = {
     "UNAUTHENTICATED": (
         "unauthenticated",
-        "set OTEL_EXPORTER_OTLP_HEADERS to the credentials it wants",
+        "set {credentials} to the credentials it wants",
     ),
     "PERMISSION_DENIED": (
         "forbidden",
-        "the credentials in OTEL_EXPORTER_OTLP_HEADERS are not allowed to send",
+        "the credentials of {credentials} are not allowed to send",
     ),
     "UNIMPLEMENTED": (
         "not_found",
@@ -245,14 +286,6 @@ def _read(path: str | None, setting: str) -> bytes | None:
         return Path(path).read_bytes()
     except OSError as error:
         raise ConfigError(f"{setting}={path!r} cannot be read: {error}") from error
-
-
-def _bad_header(description: str) -> Outcome:
-    # The value may be a secret, so nothing of it is repeated.
-    return Rejected(
-        reason="bad_request",
-        message=f"{description}: a header cannot be sent: correct OTEL_EXPORTER_OTLP_HEADERS",
-    )
 
 
 def _retry_info_ms(error: Any) -> int | None:  # noqa: ANN401 - grpcio is untyped

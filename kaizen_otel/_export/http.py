@@ -12,12 +12,19 @@ import socket
 import ssl
 import zlib
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
 from kaizen_otel._export import Delivered, Rejected, Retryable
 from kaizen_otel._export.answers import Answer, Place, classify
+from kaizen_otel._export.credentials import (
+    BearerToken,
+    Renewable,
+    credentials_of,
+    setting_of,
+    tls_context,
+    tls_files,
+)
 from kaizen_otel._export.proxy import ProxyError, open_tunnel, proxy_for
 from kaizen_otel._export.stream import DeadlineStream, connect, timeout_s
 from kaizen_otel.errors import ConfigError
@@ -31,6 +38,8 @@ BODY_BYTES_MAX: Final = 64 * 1024
 _GZIP_LEVEL: Final = 3
 _GZIP_WINDOW: Final = 31
 _PATH_SAFE: Final = "/%:@!$&'()*+,;=~-._?"
+# Reasons of an answer that was read whole: the connection can go on.
+_ANSWERED: Final = frozenset({"unavailable", "throttled", "unauthenticated"})
 # What we say ourselves about the body; a user's header of that name would contradict it.
 _OWN_HEADERS: Final = frozenset(
     {"content-type", "content-length", "content-encoding", "transfer-encoding", "connection"}
@@ -43,7 +52,7 @@ class HttpTransport:
     ``setting`` is the variable that messages name.  Raises ``ConfigError`` for a URL,
     certificate or header that cannot be used.  ``send`` keeps its deadline and the endpoint's
     time-out, except for the look-up of the host name.  Certificates whose files were renewed
-    count at the next connection.
+    count at the next connection, a token at the next request.
     """
 
     def __init__(
@@ -72,12 +81,23 @@ class HttpTransport:
         )
         netloc = parts.netloc.rpartition("@")[2]
         origin = f"{parts.scheme}://{netloc}"
-        self._place = Place(url=f"{origin}{parts.path}", origin=origin, setting=setting)
+        self._place = Place(
+            url=f"{origin}{parts.path}",
+            origin=origin,
+            setting=setting,
+            credentials=credentials_of(endpoint),
+            certificate=setting_of(endpoint, "certificate"),
+            client=f"{setting_of(endpoint, 'client_certificate')} and "
+            f"{setting_of(endpoint, 'client_key')}",
+        )
         self._timeout_ns = endpoint.timeout_ms * 1_000_000
         self._is_gzip = endpoint.compression == "gzip"
-        self._endpoint = endpoint
-        self._tls_versions = _tls_versions(endpoint)
-        self._tls = _tls_context(endpoint) if parts.scheme == "https" else None
+        self._tls = (
+            Renewable(tls_files(endpoint), lambda: tls_context(endpoint))
+            if parts.scheme == "https"
+            else None
+        )
+        self._token = BearerToken(endpoint)
         self._headers = _headers(endpoint, netloc)
         if self._proxy is not None and self._tls is None:
             self._path = origin + self._path
@@ -104,18 +124,12 @@ class HttpTransport:
         if self._is_gzip:
             compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
             body = compressor.compress(body) + compressor.flush()
-        is_kept_alive = self._connection is not None and self._connection.sock is not None
         try:
-            outcome = self._attempt(body, deadline_ns, is_kept_alive=is_kept_alive)
-            if outcome is None:
-                self.close()
-                self._is_reconnected = True
-                outcome = self._attempt(body, deadline_ns, is_kept_alive=False)
-            assert outcome is not None
+            outcome = self._token.send(lambda: self._post(body, deadline_ns))
         except BaseException:
             self.close()
             raise
-        if isinstance(outcome, Retryable) and outcome.reason not in {"unavailable", "throttled"}:
+        if isinstance(outcome, Retryable) and outcome.reason not in _ANSWERED:
             self.close()
         if isinstance(outcome, Delivered) and self._is_reconnected:
             # Not before: the new server may first have said that it is not ready.
@@ -128,6 +142,17 @@ class HttpTransport:
         if self._connection is not None:
             self._connection.close()
         self._connection = self._stream = None
+
+    def _post(self, body: bytes, deadline_ns: int) -> Outcome:
+        """Make one request, a second one if the kept-alive connection turned out to be closed."""
+        is_kept_alive = self._connection is not None and self._connection.sock is not None
+        outcome = self._attempt(body, deadline_ns, is_kept_alive=is_kept_alive)
+        if outcome is None:
+            self.close()
+            self._is_reconnected = True
+            outcome = self._attempt(body, deadline_ns, is_kept_alive=False)
+        assert outcome is not None
+        return outcome
 
     def _attempt(self, body: bytes, deadline_ns: int, *, is_kept_alive: bool) -> Outcome | None:
         """Make one request; None if a kept-alive connection turned out to be closed."""
@@ -164,11 +189,11 @@ class HttpTransport:
         if connection is not None and connection.sock is not None and stream is not None:
             return connection, stream
         if self._tls is not None:
-            self._renew_tls()
+            self._tls.renew()
         raw = self._connect(deadline_ns)
         if self._tls is not None:
             try:
-                raw = self._tls.wrap_socket(
+                raw = self._tls.value.wrap_socket(
                     raw, server_hostname=self._host, do_handshake_on_connect=False
                 )
                 raw.settimeout(timeout_s(self._clock, deadline_ns))
@@ -182,17 +207,6 @@ class HttpTransport:
         connection.sock = stream
         self._connection, self._stream = connection, stream
         return connection, stream
-
-    def _renew_tls(self) -> None:
-        """Read the certificates again if their files have changed."""
-        versions = _tls_versions(self._endpoint)
-        if versions == self._tls_versions:
-            return
-        try:
-            self._tls = _tls_context(self._endpoint)
-        except ConfigError:
-            return  # a renewal that is half done: the old ones hold until the next connection
-        self._tls_versions = versions
 
     def _connect(self, deadline_ns: int) -> socket.socket:
         """Connect to the server, or to the proxy and, for TLS, through it."""
@@ -217,7 +231,7 @@ class HttpTransport:
 
     def _exchange(self, connection: http.client.HTTPConnection, body: bytes) -> Answer:
         connection.putrequest("POST", self._path, skip_host=True, skip_accept_encoding=True)
-        for name, value in self._headers:
+        for name, value in (*self._headers, *self._token.header):
             connection.putheader(name, value)
         connection.putheader("Content-Length", str(len(body)))
         try:
@@ -250,49 +264,19 @@ def _headers(endpoint: EndpointConfig, netloc: str) -> list[tuple[str, str]]:
         if name in _OWN_HEADERS:
             raise ConfigError(
                 f"header {name!r} is set by the transport itself: leave it out of "
-                "OTEL_EXPORTER_OTLP_HEADERS"
+                f"{setting_of(endpoint, 'headers')}"
             )
         is_token = name.isascii() and not any(
             c.isspace() or c in '()<>@,;:\\"/[]?={}' for c in name
         )
         if not name or not is_token or not value.isascii() or not value.isprintable():
             raise ConfigError(
-                f"header {name!r} cannot be sent: correct it in OTEL_EXPORTER_OTLP_HEADERS"
+                f"header {name!r} cannot be sent: correct it in {setting_of(endpoint, 'headers')}"
             )
     headers["content-type"] = "application/x-protobuf"
     if endpoint.compression == "gzip":
         headers["content-encoding"] = "gzip"
     return list(headers.items())
-
-
-def _tls_versions(endpoint: EndpointConfig) -> list[tuple[int, int, int] | None]:
-    """What tells whether a file is still the one that was read; None for one that is not there."""
-    versions: list[tuple[int, int, int] | None] = []
-    for path in (endpoint.certificate, endpoint.client_certificate, endpoint.client_key):
-        try:
-            status = Path(path).stat() if path else None
-        except OSError:
-            status = None
-        versions.append(status and (status.st_ino, status.st_mtime_ns, status.st_size))
-    return versions
-
-
-def _tls_context(endpoint: EndpointConfig) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=endpoint.certificate)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"OTEL_EXPORTER_OTLP_CERTIFICATE={endpoint.certificate!r} cannot be read: {error}"
-        ) from error
-    if endpoint.client_certificate is not None:
-        try:
-            context.load_cert_chain(endpoint.client_certificate, endpoint.client_key)
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE={endpoint.client_certificate!r} or "
-                f"OTEL_EXPORTER_OTLP_CLIENT_KEY={endpoint.client_key!r} cannot be read: {error}"
-            ) from error
-    return context
 
 
 def _connect_failure(place: Place, error: OSError) -> Outcome:
@@ -303,14 +287,14 @@ def _connect_failure(place: Place, error: OSError) -> Outcome:
         return Retryable(
             reason="tls",
             message=f"the certificate of {place.origin} is not trusted "
-            f"({error.verify_message}): set OTEL_EXPORTER_OTLP_CERTIFICATE to its authority's file",
+            f"({error.verify_message}): set {place.certificate} to its authority's file",
         )
     if isinstance(error, ssl.SSLError):
         return Retryable(
             reason="tls",
             message=f"no TLS with {place.origin} ({error.reason}): if it speaks plain HTTP, use "
             f"http:// in {place.setting}; if it wants a client certificate, set "
-            "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and OTEL_EXPORTER_OTLP_CLIENT_KEY",
+            f"{place.client}",
         )
     if isinstance(error, socket.gaierror):
         text = f"the host of {place.origin} is not found ({error.strerror}): correct"

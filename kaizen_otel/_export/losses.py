@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from kaizen_otel._export.ledger import LedgerSnapshot
 
 _ENDPOINT: Final = "correct OTEL_EXPORTER_OTLP_ENDPOINT or start the Collector"
-_HEADERS: Final = "set OTEL_EXPORTER_OTLP_HEADERS to credentials that may send"
+_HEADERS: Final = (
+    "set KAIZEN_OTEL_TOKEN_FILE or OTEL_EXPORTER_OTLP_HEADERS to credentials that may send"
+)
 _PROTOCOL: Final = "make OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_PROTOCOL fit together"
 _SIZE: Final = "lower OTEL_BSP_MAX_EXPORT_BATCH_SIZE or OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"
 _SERVER: Final = "look into the Collector's own log"

@@ -126,30 +126,43 @@ def read_key(directory: str, *, filesystem: Filesystem) -> bytes:
     return read_secret(_PSEUDONYM_KEY, directory, filesystem=filesystem)
 
 
-class _NoTransport:
-    """Stands in for a transport that cannot be opened: records stay in the spool."""
+class _LateTransport:
+    """A transport that cannot be opened yet: records stay in the spool, each send tries again.
 
-    def __init__(self, endpoint: str, reason: str) -> None:
+    A file that it needs, a certificate or a token, may come later than the agent.
+    """
+
+    def __init__(self, endpoint: str, make: Callable[[], Transport]) -> None:
         self.description = endpoint
-        self._reason = reason
+        self._make = make
+        self._made: Transport | None = None
 
     def send(self, signal: Signal, body: bytes, *, deadline_ns: int) -> Outcome:
-        """Say why nothing can be sent."""
-        del signal, body, deadline_ns
-        return Rejected(reason="config", message=self._reason)
+        """Open it and send, or say why nothing can be sent."""
+        if self._made is None:
+            try:
+                self._made = self._make()
+            except (KaizenOtelError, OSError) as error:
+                return Rejected(reason="config", message=str(error))
+        return self._made.send(signal, body, deadline_ns=deadline_ns)
 
     def close(self) -> None:
-        """Do nothing."""
+        """Release the connection, if there is one."""
+        if self._made is not None:
+            self._made.close()
 
 
 def open_or_explain(endpoint: EndpointConfig, *, clock: Clock) -> Transport:
-    """Open the way to the audit receiver; if it cannot be, every send says why.
+    """Open the way to the audit receiver; as long as it cannot be, every send says why.
 
     A wrong setting must not keep records from being stored.
     """
     from kaizen_otel._export.transports import open_transport
 
-    try:
+    def make() -> Transport:
         return open_transport(endpoint, clock=clock, setting="KAIZEN_OTEL_AUDIT_ENDPOINT")
-    except (KaizenOtelError, OSError) as error:
-        return _NoTransport(endpoint.endpoint, str(error))
+
+    try:
+        return make()
+    except (KaizenOtelError, OSError):
+        return _LateTransport(endpoint.endpoint, make)

@@ -100,3 +100,41 @@ def test_without_a_loss_the_doctor_says_so(capture: OtlpCapture, tmp_path: Path)
         url = f"http://127.0.0.1:{server.port}"
         (finding,) = of(examine(environ=environ(capture, tmp_path), prometheus=url), "ledger")
     assert finding.level == "ok"
+
+
+def test_credentials_that_are_set_are_said_and_nothing_of_them(
+    capture: OtlpCapture, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("s3cret")
+    variables = {
+        "KAIZEN_OTEL_TOKEN_FILE": str(tmp_path / "token"),
+        "KAIZEN_OTEL_AUDIT_HEADERS": "authorization=s3cret",
+    }
+    findings = examine(environ=environ(capture, tmp_path / "spool", **variables))
+    assert [finding.message for finding in of(findings, "credentials")] == [
+        "traces, metrics, logs: KAIZEN_OTEL_TOKEN_FILE set",
+        "audit: KAIZEN_OTEL_AUDIT_HEADERS set",
+    ]
+    assert worst(findings) in {"ok", "note"}
+    assert "s3cret" not in str(findings)
+    assert str(tmp_path / "token") not in str(findings)
+    assert of(examine(environ=environ(capture, tmp_path / "spool")), "credentials") == []
+
+
+def test_a_token_file_that_cannot_be_used_and_one_that_is_refused_are_findings(
+    capture: OtlpCapture, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "token").write_text("s3cret")
+    capture.answer = 401
+    variables = {
+        "KAIZEN_OTEL_TOKEN_FILE": str(tmp_path / "token"),
+        "KAIZEN_OTEL_AUDIT_TOKEN_FILE": str(tmp_path / "empty"),
+    }
+    findings = examine(environ=environ(capture, tmp_path / "spool", **variables))
+    (traces,), (audit,) = of(findings, "traces"), of(findings, "audit")
+    assert "set KAIZEN_OTEL_TOKEN_FILE" in traces.message
+    assert "KAIZEN_OTEL_AUDIT_TOKEN_FILE is empty" in audit.message
+    assert {traces.level, audit.level} == {"error"}
+    assert "setting that is named" in audit.fix
+    assert "s3cret" not in str(findings)

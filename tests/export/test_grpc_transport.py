@@ -70,22 +70,24 @@ def serving(
     *,
     credentials: grpc.ServerCredentials | None = None,
     options: tuple[tuple[str, int], ...] = (),
+    port: int = 0,
 ) -> Iterator[tuple[Service, int]]:
     service = Service(answer)
     server = grpc.server(ThreadPoolExecutor(4), options=options)
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]
     metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]
     logs_service_pb2_grpc.add_LogsServiceServicer_to_server(service, server)  # type: ignore[no-untyped-call]
+    address = f"127.0.0.1:{port}"
     port = (
-        server.add_insecure_port("127.0.0.1:0")
+        server.add_insecure_port(address)
         if credentials is None
-        else server.add_secure_port("127.0.0.1:0", credentials)
+        else server.add_secure_port(address, credentials)
     )
     server.start()
     try:
         yield service, port
     finally:
-        server.stop(None)
+        server.stop(None).wait()
 
 
 def transport(

@@ -1,15 +1,22 @@
-"""Certificates that are renewed while an agent runs count at its next connection."""
+"""Certificates and tokens that are renewed while an agent runs count without a restart."""
 
 from __future__ import annotations
 
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import grpc
 import pytest
 
 from kaizen_otel._export import Delivered, Retryable
+from tests.export import test_grpc_transport as by_grpc
 from tests.export.servers import RawServer, answer, answering, certificates, server_tls
 from tests.export.test_http_transport import send, transport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FILES = {"certificate": "authority", "client_certificate": "client", "client_key": "client_key"}
 
@@ -73,3 +80,51 @@ def test_a_renewal_that_is_half_done_changes_nothing_until_it_is_whole(
         server._tls = server_tls(new, wants_client=True)
         put(new["client_key"], own["client_key"])
         assert isinstance(send(to), Delivered)
+
+
+@contextmanager
+def grpc_server(paths: dict[str, str], port: int = 0) -> Iterator[int]:
+    """A server that wants a client certificate of its authority."""
+    read = {name: Path(path).read_bytes() for name, path in paths.items()}
+    credentials = grpc.ssl_server_credentials(
+        [(read["server_key"], read["server"])],
+        root_certificates=read["authority"],
+        require_client_auth=True,
+    )
+    with by_grpc.serving(credentials=credentials, port=port) as (_, found):
+        yield found
+
+
+def test_by_grpc_a_new_authority_and_a_new_client_certificate_count_at_the_next_call(
+    tmp_path: Path,
+) -> None:
+    old, new = made(tmp_path / "old"), made(tmp_path / "new")
+    own = client(tmp_path / "client", old)
+    with grpc_server(old) as port:
+        to = by_grpc.transport(port, scheme="https", host="localhost", **own)
+        assert by_grpc.send(to) == Delivered()
+    with grpc_server(new, port):
+        assert isinstance(by_grpc.send(to), Retryable)
+        for option, name in FILES.items():
+            put(new[name], own[option])
+        assert by_grpc.send(to) == Delivered()
+        channel = to._channel
+        assert by_grpc.send(to) == Delivered()
+        assert to._channel is channel, "what has not changed opens nothing"
+    to.close()
+
+
+def test_by_grpc_a_renewal_that_is_half_done_changes_nothing_until_it_is_whole(
+    tmp_path: Path,
+) -> None:
+    old, new = made(tmp_path / "old"), made(tmp_path / "new")
+    own = client(tmp_path / "client", old)
+    with grpc_server(old) as port:
+        to = by_grpc.transport(port, scheme="https", host="localhost", **own)
+        put(new["authority"], own["certificate"])
+        put(new["client"], own["client_certificate"])
+        assert by_grpc.send(to) == Delivered()
+    with grpc_server(new, port):
+        put(new["client_key"], own["client_key"])
+        assert by_grpc.send(to) == Delivered()
+    to.close()

@@ -159,3 +159,90 @@ def test_anchors_go_to_the_logs_unless_told_and_to_a_file_if_named() -> None:
     wrong = Config.from_environment({"KAIZEN_OTEL_ANCHORS": "off"})
     assert wrong.audit.anchors == "logs"
     assert any("KAIZEN_OTEL_ANCHORS" in warning for warning in wrong.warnings)
+
+
+def test_one_signal_may_have_a_token_of_its_own_and_audit_takes_that_of_logs() -> None:
+    config = read(KAIZEN_OTEL_TOKEN_FILE="/all", KAIZEN_OTEL_LOGS_TOKEN_FILE="/logs")
+    assert config.endpoints["traces"].token_file == "/all"
+    assert config.endpoints["metrics"].token_file == "/all"
+    assert config.endpoints["logs"].token_file == "/logs"
+    assert config.audit.endpoint.token_file == "/logs"
+    assert config.warnings == ()
+    assert "/all" not in repr(config), "somebody may put the token itself there"
+
+
+def test_audit_may_have_credentials_of_its_own_and_sends_none_of_telemetrys_then() -> None:
+    telemetry = {
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20t,x-tenant=a",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE": "/ca",
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": "/crt",
+        "OTEL_EXPORTER_OTLP_CLIENT_KEY": "/key",
+    }
+    inherited = read(**telemetry).audit.endpoint
+    assert inherited.headers == (("authorization", "Bearer t"), ("x-tenant", "a"))
+    assert (inherited.certificate, inherited.client_certificate, inherited.client_key) == (
+        "/ca", "/crt", "/key",
+    )  # fmt: skip
+    config = read(
+        **telemetry,
+        KAIZEN_OTEL_AUDIT_TOKEN_FILE="/audit/token",
+        KAIZEN_OTEL_AUDIT_CERTIFICATE="/audit/ca",
+        KAIZEN_OTEL_AUDIT_CLIENT_CERTIFICATE="/audit/pem",
+    )
+    own = config.audit.endpoint
+    assert (own.token_file, own.headers) == ("/audit/token", (("x-tenant", "a"),))
+    assert (own.certificate, own.client_certificate, own.client_key) == (
+        "/audit/ca", "/audit/pem", None,
+    )  # fmt: skip
+    assert config.endpoints["logs"].client_key == "/key"
+    assert config.warnings == ()
+
+
+def test_headers_of_audit_replace_those_of_logs_and_the_token_of_telemetry() -> None:
+    common = {"KAIZEN_OTEL_TOKEN_FILE": "/t", "OTEL_EXPORTER_OTLP_HEADERS": "x-tenant=a"}
+    named = read(**common, KAIZEN_OTEL_AUDIT_HEADERS="authorization=Basic%20x").audit.endpoint
+    assert (named.headers, named.token_file) == ((("authorization", "Basic x"),), None)
+    other = read(**common, KAIZEN_OTEL_AUDIT_HEADERS="x-tenant=b").audit.endpoint
+    assert (other.headers, other.token_file) == ((("x-tenant", "b"),), "/t")
+
+
+def test_headers_of_one_signal_win_over_the_token_of_all() -> None:
+    config = read(
+        KAIZEN_OTEL_TOKEN_FILE="/t", OTEL_EXPORTER_OTLP_TRACES_HEADERS="authorization=Basic%20x"
+    )
+    assert config.endpoints["traces"].token_file is None
+    assert config.endpoints["logs"].token_file == "/t"
+    assert config.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"KAIZEN_OTEL_TOKEN_FILE": "/t", "OTEL_EXPORTER_OTLP_HEADERS": "authorization=s3cret,a=b"},
+        {
+            "KAIZEN_OTEL_AUDIT_TOKEN_FILE": "/t",
+            "KAIZEN_OTEL_AUDIT_HEADERS": "authorization=s3cret,a=b",
+        },
+    ],
+)
+def test_two_answers_to_who_we_are_are_warned_about_and_the_file_wins(
+    variables: dict[str, str],
+) -> None:
+    config = read(**variables)
+    endpoint = config.audit.endpoint
+    assert (endpoint.token_file, endpoint.headers) == ("/t", (("a", "b"),))
+    (warning,) = config.warnings
+    assert all(name in warning for name in variables)
+    assert "s3cret" not in warning
+
+
+def test_a_key_of_audit_without_its_certificate_is_warned_about() -> None:
+    config = read(KAIZEN_OTEL_AUDIT_CLIENT_KEY="/key")
+    assert config.audit.endpoint.client_key is None
+    assert "KAIZEN_OTEL_AUDIT_CLIENT_CERTIFICATE" in config.warnings[0]
+
+
+def test_the_official_exporters_know_no_token_file_and_that_is_said() -> None:
+    (warning,) = read(KAIZEN_OTEL_EXPORTER="stock", KAIZEN_OTEL_TOKEN_FILE="/t").warnings
+    assert "KAIZEN_OTEL_TOKEN_FILE" in warning
+    assert read(KAIZEN_OTEL_EXPORTER="stock", KAIZEN_OTEL_AUDIT_TOKEN_FILE="/t").warnings == ()

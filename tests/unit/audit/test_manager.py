@@ -27,6 +27,7 @@ from kaizen_otel.audit.record import OWN_EVENTS
 from kaizen_otel.audit_trail import AuditTrailManager, Receipt
 from kaizen_otel.config import AuditConfig, Config, EndpointConfig
 from kaizen_otel.errors import AuditUnavailableError, SpoolFailedError
+from kaizen_otel.testing.capture import OtlpCapture
 from kaizen_otel.testing.memory_filesystem import (
     Call,
     Fault,
@@ -714,6 +715,23 @@ def test_a_transport_that_cannot_be_opened_says_why_and_records_are_kept(tmp_pat
     assert "none.pem" in outcome.message
     assert transport.description
     transport.close()
+
+
+def test_a_token_that_comes_later_than_the_agent_counts_without_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    with OtlpCapture() as capture:
+        endpoint = EndpointConfig(
+            signal="logs", endpoint=f"{capture.endpoint}/v1/logs", token_file=str(path)
+        )
+        transport = open_or_explain(endpoint, clock=SystemClock())
+        deadline_ns = SystemClock().monotonic_ns() + 20 * 10**9
+        refused = transport.send("logs", b"", deadline_ns=deadline_ns)
+        assert isinstance(refused, Rejected)
+        assert "KAIZEN_OTEL_TOKEN_FILE cannot be read" in refused.message
+        path.write_text("late\n")
+        assert isinstance(transport.send("logs", b"", deadline_ns=deadline_ns), Delivered)
+        assert capture.headers[-1]["authorization"] == "Bearer late"
+        transport.close()
 
 
 def test_ids_are_unique_across_threads() -> None:
