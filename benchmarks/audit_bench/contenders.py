@@ -391,17 +391,6 @@ class StockSdk(Contender):
         self._provider.shutdown()
 
 
-CONTENDERS: Final[tuple[type[Contender], ...]] = (
-    Raw, Ours, OursRecord, OursUnsynced, KaizenManager, KaizenStorage, KailashStore, StockSdk,
-)  # fmt: skip
-
-
-def make(name: str, size: int) -> Contender:
-    """Make one contender; ``size`` is what one stored record of ours takes, in bytes."""
-    found = next(contender for contender in CONTENDERS if contender.name == name)
-    return Raw(size) if found is Raw else found()
-
-
 def payloads(directory: Path) -> list[bytes]:
     """Return all records in the segments of a spool root."""
     from kaizen_otel._spool.files import SEGMENT_SUFFIX

@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.audit_bench.contenders import EVENT, Ours, Raw, make, payloads
+from benchmarks.audit_bench.contenders import EVENT, Ours, Raw, payloads
+from benchmarks.audit_bench.registry import make
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -176,6 +176,8 @@ def main(arguments: Sequence[str]) -> int:
         finally:
             signal.signal(signal.SIGINT, before)
     lines = report.lines_of(found)
+    if asked.write_docs and not asked.source:
+        found["profiles"] = profiles(rows, lines, install=not asked.no_install)
     _print(lines, found, {row.name for row in rows if row.profile})
     if asked.json:
         asked.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -185,6 +187,14 @@ def main(arguments: Sequence[str]) -> int:
         write_documents(found, lines, DOCS)
     missed = any(line.bar and not line.holds for line in lines)
     return int(bool(found["faults"]) or (asked.judge and missed))
+
+
+def profiles(rows: Sequence[Row], lines: Sequence[Line], *, install: bool) -> list[dict[str, Any]]:
+    """Where our time goes in each row that misses a bar and has something to profile."""
+    missed = {line.row for line in lines if line.holds is False}
+    asked = [row for row in rows if row.name in missed and row.profile is not None]
+    found = [profile.summary(row, say, install=install) for row in asked]
+    return [one for one in found if one is not None]
 
 
 def _print(lines: Sequence[Line], found: Mapping[str, Any], profiled: set[str]) -> None:

@@ -120,6 +120,14 @@ at the start and {load_end:.1f} at the end. Versions: {versions}.
 |---|---|---|---|---|---|---|---|
 """
 
+_WHERE: Final = """
+## Where our time goes, where a bar is missed
+
+Samples of the whole process by `py-spy`, start and last flush included, once for each row
+(`--profile ROW` shows more of each). A flat list means that no single step is to blame: what is
+left is many small steps of an interpreter. `agent` are the observed program's own threads.
+"""
+
 _TAIL: Final = """
 ## Who is compared, with what
 
@@ -188,7 +196,22 @@ def page(found: Mapping[str, Any], lines: Sequence[Line]) -> str:
         ).items()
     )
     values = {**found, "versions": versions, "summary": f"{summary}.", "equality": equality}
-    return _HEAD.format(**values) + "".join(map(_markdown, lines)) + _TAIL.format(**values)
+    table = "".join(map(_markdown, lines))
+    where = "".join(_profiles(found.get("profiles", ())))
+    return _HEAD.format(**values) + table + where + _TAIL.format(**values)
+
+
+def _profiles(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The section that says why bars are missed; nothing if nothing was profiled."""
+    if not found:
+        return
+    yield _WHERE
+    for one in found:
+        yield f"\n### {one['row']}\n\n{one['samples']:,} samples. Threads: "
+        yield ", ".join(f"`{name}` {share:.0%}" for share, name in one["threads"])
+        yield ".\n\n| itself | with all it calls | function |\n|---|---|---|\n"
+        for own, below, name in one["functions"]:
+            yield f"| {own:.1%} | {below:.1%} | `{name}` |\n"
 
 
 def _markdown(line: Line) -> str:

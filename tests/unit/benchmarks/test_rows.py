@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from typing import Any
 
 import pytest
 
 from benchmarks.telemetry_bench import plot, report, shapes
 from benchmarks.telemetry_bench.harness import Results, case
 from benchmarks.telemetry_bench.main import all_rows, chosen_rows
-from benchmarks.telemetry_bench.profile import hottest
+from benchmarks.telemetry_bench.profile import hottest, threads
 from benchmarks.telemetry_bench.rows import Line, bounded, compared
 from benchmarks.telemetry_bench.rows_process import highest_rate
 from benchmarks.telemetry_bench.work_process import quantile
 
+ABOUT: dict[str, Any] = {
+    "date": "2026-01-01", "commit": "abc", "cores": 2, "python": "3.11", "system": "Linux",
+    "rounds": 5, "minutes": 18, "load": 0.1, "load_end": 1.0, "faults": [],
+    "versions": {"ours": {"kaizen-otel": "0.1.0"}},
+}  # fmt: skip
 OURS, HTTP, GRPC = (case(name, "loop") for name in ("ours", "stock.http", "stock.grpc"))
 
 
@@ -125,12 +131,7 @@ def test_numbers_have_three_digits_and_their_unit(
 def test_the_page_and_the_picture_say_of_each_bar_whether_it_holds() -> None:
     lines = [line(results(ours=[5], http=[50])), line(results(ours=[10], http=[50])),
              line(results(ours=[10]))]  # fmt: skip
-    found = {
-        "date": "2026-01-01", "commit": "abc", "cores": 2, "python": "3.11", "system": "Linux",
-        "rounds": 5, "minutes": 18, "load": 0.1, "load_end": 1.0, "faults": [],
-        "versions": {"ours": {"kaizen-otel": "0.1.0"}},
-    }  # fmt: skip
-    text = report.page(found, lines)
+    text = report.page(ABOUT, lines)
     assert "Of 3 bars 1 hold, 1 are missed, 1 were not measured." in text
     assert "**missed**" in text
     svg = ET.fromstring(plot.drawn(lines))
@@ -170,5 +171,22 @@ def test_no_shape_is_special() -> None:
 
 def test_a_profile_tells_what_is_hot_itself_and_what_with_all_it_calls() -> None:
     lines = list(hottest(["a;b 3", "a;c 1", "no stack"]))
-    assert lines[1].split() == ["75.0%", "75.0%", "b"]
-    assert lines[2].split() == ["25.0%", "25.0%", "c"]
+    assert lines == [(0.75, 0.75, "b"), (0.25, 0.25, "c")]
+    assert list(hottest(["a;b 3", "a 1"])) == [(0.75, 0.75, "b"), (0.25, 1.0, "a")]
+
+
+def test_a_profile_tells_the_share_of_each_thread_of_ours_and_of_the_programs() -> None:
+    stacks = ["thread (0x1);a 6", "thread (0x2): kaizen-otel-spool;b 3", "thread (0x3): mine;c 1"]
+    assert threads(stacks) == [(0.7, "agent"), (0.3, "kaizen-otel-spool")]
+
+
+def test_the_page_says_where_the_time_goes_in_rows_that_were_profiled() -> None:
+    profiled = {
+        "row": "log", "case": "ours loop", "samples": 1_234,
+        "threads": [(0.75, "agent"), (0.25, "kaizen-otel-exporter")],
+        "functions": [(0.5, 0.625, "encode (kaizen_otel/_otlp/logs.py:1)")],
+    }  # fmt: skip
+    page = report.page({**ABOUT, "profiles": [profiled]}, [line(results(ours=[10], http=[50]))])
+    assert "1,234 samples. Threads: `agent` 75%, `kaizen-otel-exporter` 25%." in page
+    assert "| 50.0% | 62.5% | `encode (kaizen_otel/_otlp/logs.py:1)` |" in page
+    assert "Where our time goes" not in report.page(ABOUT, [])
