@@ -132,9 +132,10 @@ def down_command(*, engine: Engine, native: bool, as_json: bool, with_volumes: b
 @stack.command("secrets")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--host", "hosts", multiple=True, help="A name that this machine has for agents.")
-def secrets_command(*, folder: Path, hosts: tuple[str, ...]) -> None:
+@click.option("--passwords", is_flag=True, help="Also for the overlays basic and audit-basic.")
+def secrets_command(*, folder: Path, hosts: tuple[str, ...], passwords: bool) -> None:
     """Make certificates, tokens and the pages' password in a new FOLDER, for `up --secrets`."""
-    click.echo(make_secrets(folder, hosts))
+    click.echo(make_secrets(folder, hosts, passwords=passwords))
 
 
 @stack.command("logs")

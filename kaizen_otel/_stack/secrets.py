@@ -21,16 +21,18 @@ LOCAL_NAMES = ("localhost", "127.0.0.1")
 _TIMEOUT_S = 120
 
 
-def make_secrets(folder: Path, hosts: Sequence[str]) -> str:
+def make_secrets(folder: Path, hosts: Sequence[str], *, passwords: bool = False) -> str:
     """Make them in ``folder``, which must not exist; what was made, for people.
 
+    ``passwords`` are those of the overlays for basic authentication; they need bcrypt.
+
     Made by root they are given to the containers' user, for no container runs as root.  Raises
-    ConfigError when the folder exists or cannot be written.
+    ConfigError when the folder exists or cannot be written, or when bcrypt is not installed.
     """
     script = collector_directory() / "compose" / "secrets.example" / "make_secrets.py"
     named = [word for host in (*LOCAL_NAMES, *hosts) for word in ("--host", host)]
     done = subprocess.run(
-        [sys.executable, str(script), str(folder), *named],
+        [sys.executable, str(script), str(folder), *named, *(["--passwords"] * passwords)],
         capture_output=True,
         text=True,
         timeout=_TIMEOUT_S,

@@ -31,6 +31,7 @@ COMMAND = [sys.executable, "-c", "from kaizen_otel._cli import main; main()", "s
 FILES = {
     "plain": ("compose.yaml",),
     "security": ("compose.yaml", "compose.security.yaml"),
+    "oidc": ("compose.yaml", "compose.security.yaml", "compose.oidc.yaml"),
 }
 #: Prepares something and ends; what needs it waits for that.
 ONCE = {"prepare", "store-setup"}
@@ -49,9 +50,14 @@ def config(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     secrets = tmp_path_factory.mktemp("config") / "secrets"
     make = [sys.executable, str(FOLDER / "secrets.example" / "make_secrets.py"), str(secrets)]
     subprocess.run(make, check=True, capture_output=True)
+    (secrets / "secrets" / "pages-client.secret").touch()  # from the provider
     done = subprocess.run(
         [str(program), *files, "config", "--format", "json"],
-        env={"PATH": os.environ["PATH"], "KAIZEN_OTEL_SECRETS": str(secrets)},
+        env={
+            "PATH": os.environ["PATH"],
+            "KAIZEN_OTEL_SECRETS": str(secrets),
+            "KAIZEN_OTEL_OIDC_ISSUER": "https://provider.test",
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -143,18 +149,42 @@ def test_the_collector_runs_the_shipped_configs_themselves(config: Config) -> No
 
 def test_the_command_line_knows_every_service(config: Config) -> None:
     known = {name for services in SERVICES.values() for name in services}
-    assert known | ONCE == set(config["services"]) - {"proxy"}
+    assert known | ONCE == set(config["services"]) - {"proxy", "sign-in"}
     assert set(COMPONENTS) <= set(config["services"])
 
 
 def test_with_the_security_file_no_part_but_proxy_and_collector_is_reached(config: Config) -> None:
     open_to = {name for name, each in config["services"].items() if each.get("ports")}
     if "proxy" in config["services"]:
-        assert open_to == {"proxy", "collector"}
+        assert open_to - {"sign-in"} == {"proxy", "collector"}
         overlays = [Path(word).stem for word in config["services"]["collector"]["command"]]
         assert overlays == ["gateway", "tls", "bearer"]
     else:
         assert open_to == set(COMPONENTS)
+
+
+def test_jaeger_is_reached_through_one_part_alone_with_the_oidc_file_by_its_sign_in(
+    config: Config,
+) -> None:
+    (name,) = (
+        name
+        for name, each in config["services"].items()
+        for port in each.get("ports", ())
+        if port["published"] == "16686"
+    )
+    if "sign-in" not in config["services"]:
+        assert name in {"jaeger", "proxy"}
+        return
+    assert name == "sign-in"
+    assert "sign-in" in config["services"]["proxy"]["depends_on"], "`stack up` starts the proxy"
+    told = config["services"]["sign-in"]["environment"]
+    shipped = (FOLDER / "oauth2-proxy.cfg").read_text(encoding="utf-8")
+    known = {name for name in told if name in shipped or name == "OAUTH2_PROXY_HTTP_ADDRESS"}
+    assert known == set(told), "every variable is one that the file explains"
+    assert told["OAUTH2_PROXY_UPSTREAMS"] == "http://jaeger:16686"
+    assert told["OAUTH2_PROXY_REDIRECT_URL"] == "https://localhost:16686/oauth2/callback"
+    assert told["OAUTH2_PROXY_ALLOWED_GROUPS"] == "kaizen-otel"
+    assert told["OAUTH2_PROXY_HTTP_ADDRESS"] == "127.0.0.1:8080"
 
 
 # --------------------------------------------------------------------- without an engine
