@@ -1,4 +1,6 @@
-"""Bills of materials in CycloneDX JSON, of the wheel and of our Collectors: ``make sbom``.
+"""Bills of materials in CycloneDX JSON, of wheel, Collectors and tools' image: ``make sbom``.
+
+The image of a Collector holds its binary alone.
 
     python .ci/sbom.py [FOLDER]     else build/sbom
 
@@ -16,10 +18,13 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import sbom_image
 import supply_chain
 from common import BUILD, ROOT
 
 from kaizen_otel._collector.obtain import inspect_binary
+from kaizen_otel._stack.tools_image import tools
+from kaizen_otel._version import __version__
 from kaizen_otel.errors import SetupError
 
 _SPECIFICATION = "1.6"
@@ -52,19 +57,36 @@ def of_binary(target: Path, binary: Path) -> None:
         ["go", "version", "-m", "-json", str(binary)], capture_output=True, text=True, check=True
     )
     document = bill(
-        json.loads(done.stdout),
+        modules_of(json.loads(done.stdout)),
         name=binary.name,
         version=inspect_binary(binary).version_text.rpartition(" ")[2],
         digest=hashlib.sha256(binary.read_bytes()).hexdigest(),
     )
+    _write(target, document)
+
+
+def of_tools_image(target: Path) -> None:
+    """The Python image with the verifier and the guard."""
+    spec = tools()
+    document = bill(
+        sbom_image.components(spec),
+        name="kaizen-otel-tools",
+        version=__version__,
+        digest=sbom_image.digest(spec),
+        kind="container",
+    )
+    _write(target, document)
+
+
+def _write(target: Path, document: dict[str, Any]) -> None:
     target.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
-def bill(build: dict[str, Any], *, name: str, version: str, digest: str) -> dict[str, Any]:
-    """The document of what ``go version -m -json`` says of a binary (debug.BuildInfo)."""
+def modules_of(build: dict[str, Any]) -> list[dict[str, Any]]:
+    """The components in what ``go version -m -json`` says of a binary (debug.BuildInfo)."""
     modules = [(module["Path"], module["Version"]) for module in build["Deps"]]
     modules.append(("stdlib", build["GoVersion"].removeprefix("go")))
-    components = [
+    return [
         {
             "type": "library",
             "bom-ref": f"pkg:golang/{path}@{number}",
@@ -74,6 +96,17 @@ def bill(build: dict[str, Any], *, name: str, version: str, digest: str) -> dict
         }
         for path, number in sorted(modules)
     ]
+
+
+def bill(
+    components: list[dict[str, Any]],
+    *,
+    name: str,
+    version: str,
+    digest: str,
+    kind: str = "application",
+) -> dict[str, Any]:
+    """The document of one program or image: all its components are below the root."""
     root = f"pkg:generic/{name}@{version}"
     return {
         "bomFormat": "CycloneDX",
@@ -82,7 +115,7 @@ def bill(build: dict[str, Any], *, name: str, version: str, digest: str) -> dict
         "version": 1,
         "metadata": {
             "component": {
-                "type": "application",
+                "type": kind,
                 "bom-ref": root,
                 "name": name,
                 "version": version,
@@ -91,7 +124,7 @@ def bill(build: dict[str, Any], *, name: str, version: str, digest: str) -> dict
             }
         },
         "components": components,
-        # Which module asked for which is not in the binary: all are below the root.
+        # Which component asked for which is not in a binary or an image.
         "dependencies": [
             {"ref": root, "dependsOn": [component["bom-ref"] for component in components]}
         ],
@@ -102,12 +135,13 @@ def main(folder: Path) -> int:
     """Write and check all of them; 4 with the reason if something needed is not to be had."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        tools = supply_chain.tools()
-        of_wheel(folder / "kaizen-otel.cdx.json", tools)
+        checkers = supply_chain.tools()
+        of_wheel(folder / "kaizen-otel.cdx.json", checkers)
         for name, binary in supply_chain.binaries().items():
             of_binary(folder / f"collector-{name}.cdx.json", binary)
+        of_tools_image(folder / "tools-image.cdx.json")
         made = sorted(folder.glob("*.cdx.json"))
-        supply_chain.quietly(tools / "python", "-c", _CHECK, *made)
+        supply_chain.quietly(checkers / "python", "-c", _CHECK, *made)
         for path in made:
             count = len(json.loads(path.read_text(encoding="utf-8"))["components"])
             print(f"{path}: {count} components, valid CycloneDX {_SPECIFICATION}")

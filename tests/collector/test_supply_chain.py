@@ -33,12 +33,14 @@ def bills(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
     if done.returncode == 4:
         pytest.skip(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("valid CycloneDX") == 3
+    assert done.stdout.count("valid CycloneDX") == 4
     return {path.stem: json.loads(path.read_text()) for path in folder.iterdir()}
 
 
 def test_each_bill_names_every_component_with_its_version(bills: dict[str, dict[str, Any]]) -> None:
-    assert set(bills) == {"kaizen-otel.cdx", "collector-gateway.cdx", "collector-dev.cdx"}
+    assert set(bills) == {
+        *("kaizen-otel.cdx", "tools-image.cdx", "collector-gateway.cdx", "collector-dev.cdx"),
+    }
     for bill in bills.values():
         for component in [bill["metadata"]["component"], *bill["components"]]:
             assert component["name"]
@@ -52,6 +54,17 @@ def test_the_wheels_bill_has_what_the_package_requires(bills: dict[str, dict[str
     found = {component["name"].lower() for component in bills["kaizen-otel.cdx"]["components"]}
     assert required <= found
     assert "pytest" not in found, "nothing that only developers install"
+
+
+def test_the_tools_images_bill_has_packages_interpreter_and_libraries(
+    bills: dict[str, dict[str, Any]],
+) -> None:
+    bill = bills["tools-image.cdx"]
+    assert bill["metadata"]["component"]["type"] == "container"
+    found = {component["name"].lower() for component in bill["components"]}
+    assert {"kaizen-otel", "cryptography", "cpython"} <= found
+    assert any(name.startswith(("libc", "musl")) for name in found)
+    assert not {"pip", "pytest"} & found
 
 
 def test_a_collectors_bill_has_its_components_and_ours(bills: dict[str, dict[str, Any]]) -> None:
