@@ -90,7 +90,7 @@ class Destination(BackgroundServer):
                 status = 409 if identity in self._documents else 201
                 if status == 201:
                     self._documents.add(identity)
-                    self.found[document["body"]["text"]] += 1
+                    self.found[document.get("body", {}).get("text", "")] += 1
                 items.append({"create": {"status": status}})
         return json.dumps({"errors": False, "items": items}).encode()
 
