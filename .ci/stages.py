@@ -50,6 +50,9 @@ OBTAINED = ("dev", "gateway", "identity", "jaeger", "prometheus", "opensearch", 
 COVERED_BY = ("unit", "property", "export", "crash", "trail")
 COVERED = ("_otlp", "audit", "_spool", "_export")
 
+#: Tests that wait most of the time: several at once, of two cores.
+WORKERS = {"cluster": 3}
+
 #: A skip whose reason starts with this word is right even on a machine that has everything.
 SKIP_ALLOWED = "platform:"
 
@@ -88,7 +91,10 @@ class Result:
 
 def pytest_command(name: str) -> list[str]:
     """How a stage's tests are run."""
-    return [tool("python"), "-m", "pytest", TEST_FOLDERS[name]]
+    command = [tool("python"), "-m", "pytest", TEST_FOLDERS[name]]
+    if name in WORKERS:
+        command += ["--numprocesses", str(WORKERS[name]), "--dist", "worksteal"]
+    return command
 
 
 def read_report(report: Path, result: Result) -> None:

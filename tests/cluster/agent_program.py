@@ -1,6 +1,8 @@
 """What the tests' agents run in their pods: audit records, and what became of each as JSON lines.
 
 python agent_program.py COUNT PAUSE_S WAIT_S SIZE
+
+With AGENT_HAS_METRICS in its environment it sends what an agent tells of its trail, too.
 """
 
 import json
@@ -10,7 +12,7 @@ import sys
 import threading
 import time
 
-from kaizen_otel import AuditTrailManager
+from kaizen_otel import AuditTrailManager, ObservabilityManager
 from kaizen_otel.errors import AuditUnavailableError
 
 
@@ -18,6 +20,15 @@ def say(**what: object) -> None:
     """Print one line, for the pod's log."""
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
+
+
+def audit_trail() -> AuditTrailManager:
+    """The agent's, alone or as a part of all that is observed."""
+    if "AGENT_HAS_METRICS" not in os.environ:
+        return AuditTrailManager()
+    trail = ObservabilityManager("agent").audit
+    assert trail is not None
+    return trail
 
 
 def write(manager: AuditTrailManager, number: int, wait_s: float, size: int) -> None:
@@ -38,7 +49,7 @@ def main() -> None:
         size = int(sys.argv[4])
     # No flush: whoever relies on one must ask for it.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-    manager = AuditTrailManager()
+    manager = audit_trail()
     for number in range(count):
         write(manager, number, wait_s, size)
         time.sleep(pause_s)

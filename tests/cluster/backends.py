@@ -33,8 +33,13 @@ def start_backend(
     args: tuple[str, ...] = (),
     environment: dict[str, str] | None = None,
     ready: tuple[int, str] | None = None,
+    config_maps: dict[str, str] | None = None,
 ) -> None:
-    """Start a pod and a Service of that name; its folder ``/data`` is the pod's."""
+    """Start a pod and a Service of that name; its folder ``/data`` is the pod's.
+
+    ``config_maps`` are names of ConfigMaps by the path of their files.
+    """
+    mounted = {f"config-{name}": (name, path) for path, name in (config_maps or {}).items()}
     container: dict[str, Any] = {
         "name": "main",
         "image": reference(image),
@@ -45,7 +50,8 @@ def start_backend(
         "volumeMounts": [
             {"name": "data", "mountPath": path, "subPath": path.strip("/")}
             for path in ("/data", "/tmp", "/prometheus")
-        ],
+        ]
+        + [{"name": volume, "mountPath": path} for volume, (_, path) in mounted.items()],
     }
     if ready is not None:
         check = {"path": ready[1], "port": ready[0]}
@@ -61,7 +67,13 @@ def start_backend(
                 "terminationGracePeriodSeconds": 1,
                 "securityContext": POD_SECURITY,
                 "containers": [container],
-                "volumes": [{"name": "data", "emptyDir": {}}],
+                "volumes": [
+                    {"name": "data", "emptyDir": {}},
+                    *(
+                        {"name": volume, "configMap": {"name": name}}
+                        for volume, (name, _) in mounted.items()
+                    ),
+                ],
             },
         },
         room.name,
@@ -94,13 +106,21 @@ def start_jaeger(room: Room) -> None:
     )
 
 
-def start_prometheus(room: Room) -> None:
+def start_prometheus(
+    room: Room,
+    *,
+    config: str = "/etc/prometheus/prometheus.yml",
+    config_maps: dict[str, str] | None = None,
+) -> None:
     """Prometheus that takes remote writes."""
-    arguments = prometheus.arguments(
-        config="/etc/prometheus/prometheus.yml", data="/prometheus", host=ALL, ports=StackPorts()
-    )
     start_backend(
-        room, "prometheus", "prometheus", (9090,), args=arguments, ready=(9090, "/-/ready")
+        room,
+        "prometheus",
+        "prometheus",
+        (9090,),
+        args=prometheus.arguments(config=config, data="/prometheus", host=ALL, ports=StackPorts()),
+        ready=(9090, "/-/ready"),
+        config_maps=config_maps,
     )
 
 

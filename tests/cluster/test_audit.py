@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.cluster.agents import (
@@ -15,6 +16,7 @@ from tests.cluster.agents import (
     wait_until_clean,
     wait_until_in_trail,
 )
+from tests.cluster.alerts import start_alerting, wait_until_fires, wait_until_silent
 from tests.cluster.kit.client import wait_until
 from tests.cluster.kit.images import REGISTRY, TAG
 from tests.cluster.room import Room, base_values, changed
@@ -34,7 +36,7 @@ def previous_values(room: Room) -> dict[str, object]:
 def test_the_chain_goes_on_through_an_upgrade_of_the_chart_and_killed_pods(room: Room) -> None:
     room.add_volumes(1)
     room.install(previous_values(room), chart=PREVIOUS)
-    agent = start_agent(room, 300, pause_s=0.1, environment={"KAIZEN_OTEL_DURABILITY": "durable"})
+    agent = start_agent(room, 300, pause_s=0.05, environment={"KAIZEN_OTEL_DURABILITY": "durable"})
     agent.wait_for(20)
     room.install(base_values(room))
     room.api.delete("Pod", f"{AUDIT}-0", room.name, grace_s=0)
@@ -46,9 +48,16 @@ def test_the_chain_goes_on_through_an_upgrade_of_the_chart_and_killed_pods(room:
     wait_until_clean(trail_folder(room))
 
 
-def test_a_full_disk_refuses_or_lets_the_spool_grow_and_loses_nothing(room: Room) -> None:
+def test_a_full_disk_refuses_or_lets_the_spool_grow_tells_and_loses_nothing(
+    room: Room, need_images: Callable[..., None]
+) -> None:
+    """What an alert waits for is shorter here, in a copy of one rule: see ``alerts``."""
+    need_images("prometheus")
     (volume,) = room.add_volumes(1, mebibytes=64)
-    room.install(changed(base_values(room), audit__guard={"enabled": True, "minFreeMebibytes": 32}))
+    guard = {"enabled": True, "minFreeMebibytes": 32}
+    rules = {"rulesConfigMap": True}
+    room.install(changed(base_values(room), audit__guard=guard, monitoring=rules))
+    start_alerting(room, "KaizenAuditLag")
     filler = volume / "filler"
     filler.write_bytes(b"\0" * (40 << 20))
     room.api.wait(
@@ -60,8 +69,13 @@ def test_a_full_disk_refuses_or_lets_the_spool_grow_and_loses_nothing(room: Room
     )
     strict = {"KAIZEN_OTEL_DURABILITY": "delivered", "KAIZEN_OTEL_ON_FAILURE": "block_action"}
     delivered = start_agent(room, 3, name="delivered", wait_s=2, environment=strict)
-    small = {"KAIZEN_OTEL_DURABILITY": "durable", "KAIZEN_OTEL_SPOOL_BYTES_MAX": str(1 << 20)}
-    durable = start_agent(room, 400, name="durable", environment=small, metadata=60)
+    small = {
+        "KAIZEN_OTEL_DURABILITY": "durable",
+        "KAIZEN_OTEL_SPOOL_BYTES_MAX": str(1 << 20),
+        "AGENT_HAS_METRICS": "yes",
+        "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+    }
+    durable = start_agent(room, 400, name="durable", pause_s=0.02, environment=small, metadata=60)
     delivered.wait_until_written()
     assert delivered.records() == []
     assert all("the action is refused" in reason for reason in delivered.reasons())
@@ -69,9 +83,12 @@ def test_a_full_disk_refuses_or_lets_the_spool_grow_and_loses_nothing(room: Room
     assert durable.records(), "the spool takes what it has room for"
     assert any("KAIZEN_OTEL_SPOOL_BYTES_MAX" in reason for reason in durable.reasons())
     assert in_trail(room, durable.records()) == set()
+    wait_until_fires(room, "KaizenAuditLag", job="agent", impatient="true")
+    wait_until_fires(room, "KaizenAuditRefused", job="agent", error_type="spool_full")
 
     filler.unlink()
     wait_until_in_trail(room, durable.records())
+    wait_until_silent(room, "KaizenAuditLag")
     refused = len(durable.reasons())
     wait_until(
         lambda: declared(verify(trail_folder(room))) == refused,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.cluster.kit import snapshot
 from tests.cluster.kit.client import Api
+from tests.cluster.sharing import Facts
 
 
 def test_what_is_compared_at_the_end_would_show_a_cluster_that_was_left(api: Api) -> None:
@@ -24,9 +25,6 @@ def test_what_is_compared_at_the_end_would_show_a_cluster_that_was_left(api: Api
     assert snapshot.differences(now, other) == {"settings": {"kernel/panic": "0"}}
 
 
-def test_what_a_killed_start_left_is_put_back_by_the_next_one(
-    after_a_crash: tuple[dict[str, object], dict[str, object]],
-) -> None:
-    changed, left = after_a_crash
-    assert {"firewall", "links"} <= set(changed)
-    assert left == {}
+def test_what_a_killed_start_left_is_put_back_by_the_next_one(after_a_crash: Facts) -> None:
+    assert {"firewall", "links"} <= set(after_a_crash["changed"])
+    assert after_a_crash["left"] == {}

@@ -27,8 +27,14 @@ def rolled_out(room: Room, change: Callable[[], object]) -> Requests:
 def test_no_request_fails_during_a_rolling_update_but_some_do_without_the_pause(
     room: Room,
 ) -> None:
-    values = changed(base_values(room), gateway__replicas=2, audit__enabled=False)
+    """The number of pods is the autoscaler's, which without metrics knows the least of them."""
+    scaling = {"enabled": True, "minReplicas": 2, "maxReplicas": 3}
+    values = changed(base_values(room), gateway__autoscaling=scaling, audit__enabled=False)
     room.install(values)
+    room.api.wait(
+        *("Deployment", GATEWAY, room.name),
+        lambda found: found["status"].get("readyReplicas") == scaling["minReplicas"],
+    )
 
     def upgrade() -> None:
         room.install(changed(values, podLabels={"changed": "yes"}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.cluster.backends import (
@@ -10,19 +12,13 @@ from tests.cluster.backends import (
     start_jaeger,
     start_prometheus,
 )
-from tests.cluster.kit.images import SPECS, load, reference
-from tests.cluster.kit.lifecycle import FOLDERS
 from tests.cluster.room import RELEASE, Refused, Room, base_values, changed
 
 
-@pytest.fixture(scope="session")
-def backend_images(api: object) -> None:
-    for name in ("jaeger", "prometheus", "elasticsearch"):
-        load(SPECS[name](), FOLDERS.socket, name=reference(name))
-
-
-@pytest.mark.usefixtures("backend_images")
-def test_all_four_signals_are_found_and_a_missing_backend_is_said(room: Room) -> None:
+def test_all_four_signals_are_found_and_a_missing_backend_is_said(
+    room: Room, need_images: Callable[..., None]
+) -> None:
+    need_images("jaeger", "prometheus", "elasticsearch")
     room.add_volumes(1)
     start_elasticsearch(room)
     start_jaeger(room)

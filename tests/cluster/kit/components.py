@@ -137,6 +137,7 @@ def other_commands(programs: Programs, folders: Folders) -> dict[str, list[str]]
             f"--cluster-signing-cert-file={pki}/ca.crt",
             f"--cluster-signing-key-file={pki}/ca.key",
             *("--use-service-account-credentials", f"--cluster-cidr={_PODS}"),
+            "--horizontal-pod-autoscaler-sync-period=1s",
         ],
         "scheduler": [kube, "kube-scheduler", *known_as("scheduler")],
         "kubelet": [

@@ -39,6 +39,13 @@ def reference(name: str) -> str:
     return f"{REGISTRY}/{name}:{TAG}"
 
 
+def loaded(socket: Path, *, name: str) -> bool:
+    """Whether the container runtime has an image."""
+    command = ["ctr", "--address", str(socket), "--namespace", "k8s.io", "images", "list", "-q"]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    return name in answer.stdout.split()
+
+
 def load(spec: ImageSpec, socket: Path, *, name: str) -> None:
     """Give an image to the container runtime.  Raises CalledProcessError if it does not take it."""
     with tempfile.TemporaryDirectory() as scratch:
