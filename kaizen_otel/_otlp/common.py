@@ -350,14 +350,19 @@ def encode_request(groups: Iterable[tuple[bytes, bytes, str, Sequence[bytes]]]) 
     scopes_of: dict[bytes, list[bytes]] = {}
     for resource, scope, schema_url, items in groups:
         if items:
-            scopes_of.setdefault(resource, []).append(_encode_scope_group(scope, schema_url, items))
-    return b"".join(
-        delimited(b"\x0a", delimited(b"\x0a", resource) + b"".join(scopes))
-        for resource, scopes in scopes_of.items()
-    )
+            parts = scopes_of.setdefault(resource, [])
+            parts += _scope_group(scope, schema_url, items)
+    # Joined once: a request has megabytes, and each copy more would be as large.
+    request: list[bytes] = []
+    for resource, parts in scopes_of.items():
+        head = delimited(b"\x0a", resource)
+        request += (b"\x0a", varint(len(head) + sum(map(len, parts))), head)
+        request += parts
+    return b"".join(request)
 
 
-def _encode_scope_group(scope: bytes, schema_url: str, items: Sequence[bytes]) -> bytes:
+def _scope_group(scope: bytes, schema_url: str, items: Sequence[bytes]) -> list[bytes]:
+    """Return the pieces of a ``Scope*`` message with its tag and length."""
     parts = [delimited(b"\x0a", scope)] if scope else []
     parts += [
         part
@@ -366,4 +371,4 @@ def _encode_scope_group(scope: bytes, schema_url: str, items: Sequence[bytes]) -
     ]
     if schema_url:
         parts.append(delimited(b"\x1a", utf8(schema_url)))
-    return delimited(b"\x12", b"".join(parts))
+    return [b"\x12" + varint(sum(map(len, parts))), *parts]
