@@ -232,6 +232,9 @@ def test_tokens_that_are_read_once_lose_what_was_sent_after_the_exchange(
         dropped = observed.ledger().signals["traces"].dropped
         assert set(dropped) == {"unauthenticated"}
         assert 0 < place.audit_records() < 2 * len(place.tools)
+        tokens.of_gateway("first")
+        assert observed.flush(timeout=DELIVERED_S)
+        assert place.audit_records() == 2 * len(place.tools), "they waited in the spool"
 
 
 def test_a_wrong_token_for_audit_keeps_its_records_and_holds_up_nothing_else(
