@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import http.server
 import secrets
 import socket
 import time
@@ -18,6 +19,7 @@ import pytest
 
 from kaizen_otel._stack import StackPorts, jaeger
 from kaizen_otel.errors import SetupError
+from tests.collector.background import BackgroundServer
 from tests.collector.clients import listening_ports
 from tests.collector.identity import kit
 from tests.collector.store import wait_until
@@ -291,3 +293,42 @@ def test_it_listens_on_one_port_by_tls_only(shipped: Page) -> None:
     with socket.create_connection(("127.0.0.1", shipped.port), timeout=10) as plain:
         plain.sendall(b"GET /api/services HTTP/1.1\r\nHost: x\r\n\r\n")
         assert plain.recv(100).startswith(b"HTTP/1.0 400 ")
+
+
+@pytest.mark.parametrize(
+    "environment", [{}, {"PASS_USER_HEADERS": "true"}], ids=["shipped", "told"]
+)
+def test_the_page_behind_learns_nobody_s_name_unless_it_is_told(
+    identity: Identity, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """What it is told it may log; here a server that keeps what it was sent."""
+    with (
+        Kept() as behind,
+        page(identity, behind.url, tmp_path, 3, SHIPPED, **environment) as before_it,
+        identity.http() as browser,
+    ):
+        assert before_it.signed_in(browser, "alice").status_code == OK
+    assert JAEGER_ANSWER in behind.text
+    assert ("alice" in behind.text) == bool(environment)
+
+
+class Kept(BackgroundServer):
+    """Keeps the head of each request."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Keeper)
+        self.text = ""
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class _Keeper(http.server.BaseHTTPRequestHandler):
+    server: Kept
+
+    def do_GET(self) -> None:
+        self.server.text += f"{self.path}\n{self.headers}"
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
