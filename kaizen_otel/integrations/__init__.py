@@ -65,6 +65,7 @@ MINIMUM_VERSIONS: Final[Mapping[str, Requirement]] = {
 }
 """The oldest version of each framework that this release was run with."""
 
+_VERSION: Final = "Version:"
 _NUMBERS = re.compile(r"\d+(?:\.\d+)*")
 
 
@@ -82,7 +83,7 @@ def check(requirement: Requirement) -> None:
     wanted = ".".join(str(number) for number in requirement.minimum_version)
     remedy = f"pip install 'kaizen-otel[{requirement.extra}]'"
     try:
-        found = importlib.metadata.version(requirement.distribution)
+        found = _installed_version(requirement.distribution)
     except importlib.metadata.PackageNotFoundError:
         raise NotEnabledError(
             f"{requirement.distribution} is not installed, nothing is observed: {remedy}"
@@ -98,6 +99,20 @@ def check(requirement: Requirement) -> None:
             f"{requirement.distribution} {found} is installed without {', '.join(missing)}, which "
             f"it needs itself to run an agent, nothing is observed: {remedy}"
         )
+
+
+def _installed_version(distribution: str) -> str:
+    """Return the version that is installed; raises ``PackageNotFoundError``.
+
+    ``importlib.metadata.version`` parses the whole file as a message, the README in it included:
+    half of what enabling costs.
+    """
+    found = importlib.metadata.distribution(distribution)
+    headers = (found.read_text("METADATA") or "").partition("\n\n")[0]
+    for line in headers.splitlines():
+        if line.startswith(_VERSION):
+            return line.removeprefix(_VERSION).strip()
+    return found.version
 
 
 def version_numbers(version: str) -> tuple[int, ...]:

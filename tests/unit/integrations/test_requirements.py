@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+
 import pytest
 
 from kaizen_otel.errors import NotEnabledError
@@ -33,6 +35,17 @@ def test_what_is_missing_is_named_with_its_remedy(changes: dict[str, object], te
         check(_requirement(**changes))
     assert "pip install 'kaizen-otel[testing]'" in str(caught.value)
     assert "nothing is observed" in str(caught.value)
+
+
+def test_the_version_is_the_one_that_the_installer_wrote_for_every_distribution_here() -> None:
+    seen = 0
+    for found in importlib.metadata.distributions():
+        name, version = found.metadata["Name"], importlib.metadata.version(found.metadata["Name"])
+        with pytest.raises(NotEnabledError) as caught:
+            check(_requirement(distribution=name, minimum_version=(99_999_999,)))
+        assert str(caught.value).startswith(f"{name} {version} is older than ")
+        seen += 1
+    assert seen > 10  # noqa: PLR2004 - it was not an empty list
 
 
 def test_versions_are_compared_by_number() -> None:
