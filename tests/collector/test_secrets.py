@@ -44,21 +44,28 @@ def test_the_example_names_every_secret_file_of_the_overlays_with_its_default() 
     assert variables(EXAMPLE / "collector.env") == found
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the generator, with everything that it can make."""
+    folder = tmp_path_factory.mktemp("secrets") / "made"
+    done = make(folder, "--passwords")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
 def test_what_the_generator_makes_opens_a_gateway_to_its_owners_only(
-    gateway_binary: Path, tmp_path: Path
+    gateway_binary: Path, tmp_path: Path, made: Path
 ) -> None:
-    folder = tmp_path / "made"
-    assert make(folder).returncode == 0
-    environment = variables(folder / "collector.env")
+    environment = variables(made / "collector.env")
     process = collector(
         gateway_binary, tmp_path, ["gateway", "tls", "mtls", "bearer"], **environment
     )
-    ca = folder / "tls" / "ca.crt"
+    ca = made / "tls" / "ca.crt"
     telemetry, audit = (
-        (folder / "secrets" / name).read_text().split()[0]
+        (made / "secrets" / name).read_text().split()[0]
         for name in ("telemetry.tokens", "audit.tokens")
     )
-    agents, auditors = folder / "tls" / "agents.crt", folder / "audit-tls" / "agents.crt"
+    agents, auditors = made / "tls" / "agents.crt", made / "audit-tls" / "agents.crt"
     with process:
         port = process.audit_port
         right = Client(authority=ca, certificate=auditors, headers=bearer(audit))
@@ -70,20 +77,11 @@ def test_what_the_generator_makes_opens_a_gateway_to_its_owners_only(
         process.kill()
 
 
-@pytest.fixture(scope="module")
-def passwords(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with certificates for this machine, and passwords."""
-    folder = tmp_path_factory.mktemp("passwords") / "made"
-    done = make(folder, "--passwords", "--host", "localhost", "--host", "127.0.0.1")
-    assert done.returncode == 0, done.stderr
-    return folder
-
-
 def test_the_passwords_that_are_made_open_a_gateway_each_its_own_door(
-    gateway_binary: Path, tmp_path: Path, passwords: Path
+    gateway_binary: Path, tmp_path: Path, made: Path
 ) -> None:
     """With our basicauth, which takes bcrypt only; an agent Collector has a name of its own."""
-    ca, given = passwords / "tls" / "ca.crt", passwords / "secrets"
+    ca, given = made / "tls" / "ca.crt", made / "secrets"
 
     def sender(name: str, password: str) -> Client:
         return Client(authority=ca, headers=basic(f"{name}:{password}"))
@@ -91,7 +89,7 @@ def test_the_passwords_that_are_made_open_a_gateway_each_its_own_door(
     telemetry, audit = (
         (given / f"{kind}.password").read_text().strip() for kind in ("telemetry", "audit")
     )
-    hashed = variables(passwords / "collector.env")
+    hashed = variables(made / "collector.env")
     first_line = Path(hashed["KAIZEN_OTEL_HTPASSWD_FILE"]).read_text().splitlines()[0]
     with Store() as store:
         gateway = collector(
@@ -133,11 +131,11 @@ def test_the_passwords_that_are_made_open_a_gateway_each_its_own_door(
 
 
 def test_the_passwords_that_are_made_open_the_audit_collector(
-    gateway_binary: Path, tmp_path: Path, passwords: Path
+    gateway_binary: Path, tmp_path: Path, made: Path
 ) -> None:
-    ca, password = passwords / "tls" / "ca.crt", (passwords / "secrets" / "audit.password")
+    ca, password = made / "tls" / "ca.crt", (made / "secrets" / "audit.password")
     right = Client(authority=ca, headers=basic(f"agents:{password.read_text().strip()}"))
-    environment = variables(passwords / "collector.env")
+    environment = variables(made / "collector.env")
     configs = ["audit", "tls", "audit-basic"]
     with collector(gateway_binary, tmp_path, configs, **environment) as process:
         assert not Client(authority=ca).by_http(process.audit_port, "nobody")
@@ -157,13 +155,11 @@ def test_without_bcrypt_nothing_is_made_and_it_is_said_what_to_install(tmp_path:
     assert not folder.exists()
 
 
-def test_what_is_made_is_its_owners_alone_and_never_replaced(tmp_path: Path) -> None:
-    folder = tmp_path / "made"
-    make(folder)
-    files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def test_what_is_made_is_its_owners_alone_and_never_replaced(made: Path) -> None:
+    files = {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}
     secret = [path for path in files if path.suffix != ".crt"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in secret} == {0o600}
-    again = make(folder)
+    again = make(made)
     assert again.returncode == 1
     assert "NOT changed" in again.stderr
     assert {path: path.read_bytes() for path in files} == files
