@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from kaizen_otel._export import Delivered, Retryable
+from kaizen_otel.errors import ConfigError
 from tests.export import test_grpc_transport as by_grpc
 from tests.export.servers import RawServer, answer, answering, certificates, server_tls
 from tests.export.test_http_transport import send, transport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 FILES = {"certificate": "authority", "client_certificate": "client", "client_key": "client_key"}
 
@@ -80,6 +82,24 @@ def test_a_renewal_that_is_half_done_changes_nothing_until_it_is_whole(
         server._tls = server_tls(new, wants_client=True)
         put(new["client_key"], own["client_key"])
         assert isinstance(send(to), Delivered)
+
+
+@pytest.mark.parametrize("to", [transport, by_grpc.transport])
+def test_an_encrypted_key_is_refused_by_its_setting_and_nobody_is_asked(
+    tmp_path: Path, to: Callable[..., object]
+) -> None:
+    own = client(tmp_path / "client", made(tmp_path / "old"))
+    key = Path(own["client_key"])
+    private = serialization.load_pem_private_key(key.read_bytes(), None)
+    key.write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
+    with pytest.raises(ConfigError, match="OTEL_EXPORTER_OTLP_CLIENT_KEY"):
+        to(1, scheme="https", host="localhost", **own)
 
 
 @contextmanager
