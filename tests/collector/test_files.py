@@ -23,24 +23,18 @@ KILLS = 3
 RECORDS_BETWEEN_KILLS = 150
 
 
-def start(
-    binary: Path, folder: Path, *, config: Path | None = None
-) -> tuple[CollectorProcess, Sender]:
-    process = CollectorProcess(
+def dev(binary: Path, folder: Path, *, config: Path | None = None) -> CollectorProcess:
+    return CollectorProcess(
         config or config_path("dev"),
         binary=binary,
         environment={**free_ports(), "KAIZEN_OTEL_DATA_DIR": str(folder / "data")},
         log_path=folder / "collector.log",
     )
-    process.start()
-    return process, Sender(process.audit_port)
 
 
-def shipped(binary: Path, folder: Path, config: str) -> tuple[CollectorProcess, Sender]:
+def shipped(binary: Path, folder: Path, config: str) -> CollectorProcess:
     audit = {"KAIZEN_OTEL_AUDIT_DIR": str(folder / "data" / "audit")}
-    process = collector(binary, folder, [config], **audit)
-    process.start()
-    return process, Sender(process.audit_port)
+    return collector(binary, folder, [config], **audit)
 
 
 def changed(folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
@@ -64,9 +58,8 @@ def appending_without_rotation(exporter: dict[str, Any]) -> None:
 def test_each_signal_and_the_audit_records_have_their_file(
     dev_binary: Path, tmp_path: Path
 ) -> None:
-    process, audit = start(dev_binary, tmp_path)
-    with_http = Sender(process.http_port)
-    try:
+    with dev(dev_binary, tmp_path) as process:
+        with_http, audit = Sender(process.http_port), Sender(process.audit_port)
         assert with_http.post("traces", span("work"))
         assert with_http.post("metrics", counter("requests", 3))
         assert with_http.post("logs", logs("said"))
@@ -79,32 +72,26 @@ def test_each_signal_and_the_audit_records_have_their_file(
         assert bodies_in(data / "audit" / "audit.jsonl") == ["done"]
         assert data.stat().st_mode & 0o077 == 0
         assert (data / "audit").stat().st_mode & 0o077 == 0, "files are 0644, the folder is not"
-    finally:
-        process.stop()
 
 
 def test_the_audit_port_takes_nothing_but_log_records(dev_binary: Path, tmp_path: Path) -> None:
-    process, audit = start(dev_binary, tmp_path)
-    try:
+    with dev(dev_binary, tmp_path) as process:
+        audit = Sender(process.audit_port)
         assert not audit.post("traces", span("work"))
         assert not audit.post("metrics", counter("requests", 3))
-    finally:
-        process.stop()
 
 
 def kept_over_a_restart(binary: Path, folder: Path, config: Path | None = None) -> list[str]:
     for text in ("before", "after"):
-        process, audit = start(binary, folder, config=config)
-        assert audit.record(text)
-        process.stop()
+        with dev(binary, folder, config=config) as process:
+            assert Sender(process.audit_port).record(text)
     return bodies_in(folder / "data" / "audit" / "audit.jsonl")
 
 
 def test_a_restart_keeps_the_trail_and_the_telemetry(dev_binary: Path, tmp_path: Path) -> None:
     for text in ("before", "after"):
-        process, _ = start(dev_binary, tmp_path)
-        assert Sender(process.http_port).post("logs", logs(text))
-        process.stop()
+        with dev(dev_binary, tmp_path) as process:
+            assert Sender(process.http_port).post("logs", logs(text))
     assert bodies_in(tmp_path / "data" / "logs.jsonl") == ["before", "after"]
     assert kept_over_a_restart(dev_binary, tmp_path) == ["before", "after"]
 
@@ -115,28 +102,27 @@ def test_without_rotation_a_restart_empties_the_trail(dev_binary: Path, tmp_path
     assert kept_over_a_restart(dev_binary, tmp_path, config) == ["after"]
 
 
-def acknowledged_but_missing(
-    folder: Path, begin: Callable[[], tuple[CollectorProcess, Sender]]
-) -> set[str]:
+def acknowledged_but_missing(folder: Path, begin: Callable[[], CollectorProcess]) -> set[str]:
     """Kill the Collector in mid-work several times; what was acknowledged and is not there."""
     acknowledged: set[str] = set()
     for round_number in range(KILLS):
-        process, audit = begin()
-        killed = threading.Event()
+        with begin() as process:
+            audit = Sender(process.audit_port)
+            killed = threading.Event()
 
-        def kill(process: CollectorProcess = process, killed: threading.Event = killed) -> None:
+            def kill(process: CollectorProcess = process, killed: threading.Event = killed) -> None:
+                process.kill()
+                killed.set()
+
+            for number in range(10 * RECORDS_BETWEEN_KILLS):
+                text = f"record {round_number}-{number}"
+                if audit.record(text):
+                    acknowledged.add(text)
+                elif killed.is_set():
+                    break
+                if number == RECORDS_BETWEEN_KILLS:
+                    threading.Thread(target=kill).start()
             process.kill()
-            killed.set()
-
-        for number in range(10 * RECORDS_BETWEEN_KILLS):
-            text = f"record {round_number}-{number}"
-            if audit.record(text):
-                acknowledged.add(text)
-            elif killed.is_set():
-                break
-            if number == RECORDS_BETWEEN_KILLS:
-                threading.Thread(target=kill).start()
-        process.kill()
     assert len(acknowledged) >= KILLS * RECORDS_BETWEEN_KILLS
     return acknowledged - set(bodies_of_whole_lines(folder / "data" / "audit" / "audit.jsonl"))
 
@@ -165,7 +151,7 @@ def bodies_of_whole_lines(path: Path) -> list[str]:
 
 
 def test_a_kill_loses_no_acknowledged_audit_record(dev_binary: Path, tmp_path: Path) -> None:
-    assert acknowledged_but_missing(tmp_path, lambda: start(dev_binary, tmp_path)) == set()
+    assert acknowledged_but_missing(tmp_path, lambda: dev(dev_binary, tmp_path)) == set()
 
 
 def test_a_kill_of_the_gateway_loses_no_acknowledged_audit_record(
@@ -184,8 +170,8 @@ def test_a_kill_of_the_audit_collector_loses_no_acknowledged_audit_record(
     assert (
         acknowledged_but_missing(tmp_path, lambda: shipped(dev_binary, tmp_path, "audit")) == set()
     )
-    process, audit = shipped(dev_binary, tmp_path, "audit")
-    try:
+    with shipped(dev_binary, tmp_path, "audit") as process:
+        audit = Sender(process.audit_port)
         assert not audit.post("traces", span("work"))
         assert not audit.post("metrics", counter("requests", 3))
         assert listening_ports(process.pid or 0) == {
@@ -193,8 +179,6 @@ def test_a_kill_of_the_audit_collector_loses_no_acknowledged_audit_record(
             process.health_port,
             process.metrics_port,
         }
-    finally:
-        process.stop()
 
 
 @pytest.mark.parametrize("sabotage", [without_rotation, appending_without_rotation])
@@ -203,5 +187,5 @@ def test_a_kill_loses_records_when_the_trail_is_not_rotated(
 ) -> None:
     """The saboteurs of the tests above: a buffered file loses what it acknowledged (rule R04)."""
     config = changed(tmp_path, sabotage)
-    lost = acknowledged_but_missing(tmp_path, lambda: start(dev_binary, tmp_path, config=config))
+    lost = acknowledged_but_missing(tmp_path, lambda: dev(dev_binary, tmp_path, config=config))
     assert lost
