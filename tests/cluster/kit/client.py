@@ -25,6 +25,7 @@ _ERRORS_FROM = 400
 
 #: Kind -> where its objects are; those in the second set belong to no namespace.
 _PLACES = {
+    "Endpoints": "api/v1/endpoints",
     "Event": "api/v1/events",
     "ConfigMap": "api/v1/configmaps",
     "Namespace": "api/v1/namespaces",
@@ -35,6 +36,7 @@ _PLACES = {
     "Secret": "api/v1/secrets",
     "Service": "api/v1/services",
     "ServiceAccount": "api/v1/serviceaccounts",
+    "APIService": "apis/apiregistration.k8s.io/v1/apiservices",
     "CronJob": "apis/batch/v1/cronjobs",
     "DaemonSet": "apis/apps/v1/daemonsets",
     "Deployment": "apis/apps/v1/deployments",
@@ -54,7 +56,7 @@ _PLACES = {
     ),
 }
 _WITHOUT_NAMESPACE = {
-    *("Namespace", "Node", "PersistentVolume", "StorageClass"),
+    *("APIService", "Namespace", "Node", "PersistentVolume", "StorageClass"),
     *("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
 }
 
