@@ -30,8 +30,8 @@ _TEXT_LENGTH_MAX: Final = 200
 _INTERNAL: Final = 13  # google.rpc.Code
 _RETRYABLE: Final = {429: "throttled", 502: "unavailable", 503: "unavailable", 504: "unavailable"}
 _REJECTED: Final = {
-    401: ("unauthenticated", "set {credentials} to the credentials it wants"),
-    403: ("forbidden", "the credentials of {credentials} are not allowed to send"),
+    401: ("unauthenticated", "it wants other credentials: {credentials}"),
+    403: ("forbidden", "these credentials may not send: {credentials}"),
     404: ("not_found", "correct the path in {setting}, for example http://localhost:4318"),
     405: ("not_found", "correct the path in {setting}, for example http://localhost:4318"),
     413: ("too_large", "lower OTEL_BSP_MAX_EXPORT_BATCH_SIZE or raise the server's limit"),
@@ -48,8 +48,8 @@ _REJECTED: Final = {
 class Place:
     """Where requests go, for messages: the whole URL, its origin, and the setting it is from.
 
-    ``credentials`` are the settings of what the server knows us by, ``certificate`` that of its
-    authority, ``client`` those of our own certificate.
+    ``credentials`` says what to do when the server does not know us; ``certificate`` is the setting
+    of its authority, ``client`` those of our own certificate.
     """
 
     url: str

@@ -39,12 +39,12 @@ def setting_of(endpoint: EndpointConfig, field: str) -> str:
     return endpoint.settings.get(field, _DEFAULTS[field])
 
 
-def credentials_of(endpoint: EndpointConfig) -> str:
-    """The variables to look at when a server does not know us."""
+def credentials_advice(endpoint: EndpointConfig) -> str:
+    """What to do when a server does not know us."""
+    token, headers = setting_of(endpoint, "token_file"), setting_of(endpoint, "headers")
     if endpoint.token_file is not None:
-        return setting_of(endpoint, "token_file")
-    headers = setting_of(endpoint, "headers")
-    return headers if endpoint.headers else f"{setting_of(endpoint, 'token_file')} or {headers}"
+        return f"correct the file of {token}"
+    return f"correct {headers}" if endpoint.headers else f"set {token} or {headers}"
 
 
 class Renewable(Generic[Made]):

@@ -19,7 +19,7 @@ from kaizen_otel._export import Delivered, Rejected, Retryable
 from kaizen_otel._export.credentials import (
     BearerToken,
     Renewable,
-    credentials_of,
+    credentials_advice,
     setting_of,
     tls_context,
     tls_files,
@@ -204,7 +204,7 @@ class GrpcTransport:
             setting=self._setting,
             signal=signal,
             upper=signal.upper(),
-            credentials=credentials_of(self._endpoint),
+            credentials=credentials_advice(self._endpoint),
         )
         return Rejected(reason=reason, message=f"{said}: {advice}")
 
@@ -253,11 +253,11 @@ class GrpcTransport:
 _REJECTED: Final = {
     "UNAUTHENTICATED": (
         "unauthenticated",
-        "set {credentials} to the credentials it wants",
+        "it wants other credentials: {credentials}",
     ),
     "PERMISSION_DENIED": (
         "forbidden",
-        "the credentials of {credentials} are not allowed to send",
+        "these credentials may not send: {credentials}",
     ),
     "UNIMPLEMENTED": (
         "not_found",

@@ -20,7 +20,7 @@ from kaizen_otel._export.answers import Answer, Place, classify
 from kaizen_otel._export.credentials import (
     BearerToken,
     Renewable,
-    credentials_of,
+    credentials_advice,
     setting_of,
     tls_context,
     tls_files,
@@ -85,7 +85,7 @@ class HttpTransport:
             url=f"{origin}{parts.path}",
             origin=origin,
             setting=setting,
-            credentials=credentials_of(endpoint),
+            credentials=credentials_advice(endpoint),
             certificate=setting_of(endpoint, "certificate"),
             client=f"{setting_of(endpoint, 'client_certificate')} and "
             f"{setting_of(endpoint, 'client_key')}",

@@ -133,7 +133,7 @@ def test_a_token_file_that_cannot_be_used_and_one_that_is_refused_are_findings(
     }
     findings = examine(environ=environ(capture, tmp_path / "spool", **variables))
     (traces,), (audit,) = of(findings, "traces"), of(findings, "audit")
-    assert "set KAIZEN_OTEL_TOKEN_FILE" in traces.message
+    assert "the file of KAIZEN_OTEL_TOKEN_FILE" in traces.message
     assert "KAIZEN_OTEL_AUDIT_TOKEN_FILE is empty" in audit.message
     assert {traces.level, audit.level} == {"error"}
     assert "setting that is named" in audit.fix

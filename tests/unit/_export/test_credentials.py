@@ -11,7 +11,7 @@ from kaizen_otel._export import Delivered, Outcome, Rejected, Retryable
 from kaizen_otel._export.credentials import (
     TOKEN_BYTES_MAX,
     BearerToken,
-    credentials_of,
+    credentials_advice,
     read_token,
     setting_of,
 )
@@ -198,14 +198,16 @@ def test_a_token_that_stays_the_same_is_refused_once_for_each_attempt(tmp_path: 
 
 def test_what_is_to_be_corrected_is_what_is_set() -> None:
     def asked(**variables: str) -> str:
-        return credentials_of(Config.from_environment(variables).endpoints["traces"])
+        return credentials_advice(Config.from_environment(variables).endpoints["traces"])
 
-    assert asked() == "KAIZEN_OTEL_TOKEN_FILE or OTEL_EXPORTER_OTLP_HEADERS"
-    assert asked(KAIZEN_OTEL_TRACES_TOKEN_FILE="/t") == "KAIZEN_OTEL_TRACES_TOKEN_FILE"
+    assert asked() == "set KAIZEN_OTEL_TOKEN_FILE or OTEL_EXPORTER_OTLP_HEADERS"
+    own = asked(KAIZEN_OTEL_TRACES_TOKEN_FILE="/t")
+    assert own == "correct the file of KAIZEN_OTEL_TRACES_TOKEN_FILE"
     assert (
         asked(OTEL_EXPORTER_OTLP_TRACES_HEADERS="a=b", OTEL_EXPORTER_OTLP_HEADERS="c=d")
-        == "OTEL_EXPORTER_OTLP_TRACES_HEADERS"
+        == "correct OTEL_EXPORTER_OTLP_TRACES_HEADERS"
     )
     audit = Config.from_environment({"OTEL_EXPORTER_OTLP_CERTIFICATE": "/ca"}).audit.endpoint
-    assert credentials_of(audit) == "KAIZEN_OTEL_AUDIT_TOKEN_FILE or KAIZEN_OTEL_AUDIT_HEADERS"
+    advice = "set KAIZEN_OTEL_AUDIT_TOKEN_FILE or KAIZEN_OTEL_AUDIT_HEADERS"
+    assert credentials_advice(audit) == advice
     assert setting_of(audit, "certificate") == "OTEL_EXPORTER_OTLP_CERTIFICATE"
