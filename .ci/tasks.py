@@ -36,7 +36,7 @@ make campaign-encoder  100,000 inputs for every encoder, against opentelemetry-p
 make sbom        bills of materials (CycloneDX) of the wheel and the Collectors, into build/sbom
 make vulnerabilities  known ones of both; says so where no advisory database is reached (code 4)
 make campaign-chart    10,000 value sets and every mutant of the templates against the Helm chart
-make campaign-collector  hours of faults against real Collectors; each run is kept in
+make campaign-collector  an hour of faults against real Collectors; each run is kept in
                  build/campaign/collector.jsonl, and what is stopped goes on from there
 make docs        the documentation, into build/docs
 make changelog   what the next release's entry will say

@@ -8,7 +8,8 @@ if more was lost than is allowed, if a part without its safety went unnoticed, o
 ``--other`` is a Collector of another version, for upgrades.  Partitions need root: they run in a
 network namespace.
 
-Full scale takes hours.  Each run is a line of the results file as soon as it is made, and every
+Full scale takes about an hour: five runs of each fault, those that kill with six to ten kills each;
+``--rounds`` makes more.  Each run is a line of the results file as soon as it is made, and every
 fault has its first run before any has its second: what is stopped has covered everything evenly.
 With ``--resume`` the runs of the file are not made again, broken ones are; ``--table`` with
 ``--resume --rounds 0`` prints the table of what there is.

@@ -77,9 +77,10 @@ class Results:
         if lines and not resume:
             raise SystemExit(f"{path} has results: say --resume, or name another file")
         if lines:
-            before = json.loads(lines[0])
-            if {**before, "commit": ""} != {**about, "commit": ""}:
-                raise SystemExit(f"{path} is of another campaign ({lines[0]}): name another file")
+            if json.loads(lines[0]) != about:
+                raise SystemExit(
+                    f"{path} is of another campaign ({lines[0]}): remove it or name another file"
+                )
             self.runs = [Done(**json.loads(line)) for line in lines[1:]]
         else:
             self._write(about)
@@ -128,4 +129,6 @@ def table(rows: list[Row]) -> str:
             else:
                 line += f"| {row.acknowledged:,} / {row.lost:,} / {row.duplicated:,} "
         lines.append(f"{line}|")
+    runs, kills, seconds = (sum(getattr(r, n) for r in rows) for n in ("runs", "kills", "seconds"))
+    lines += ["", f"{runs} runs with {kills} kills, {round(seconds / 60)} minutes."]
     return "\n".join(lines) + "\n"
