@@ -46,6 +46,9 @@ LANE_PROGRAMS = ("collector", "backends", "containers", "audit", "e2e", "view")
 LANE_LAST = ("cluster",)
 OBTAINED = ("dev", "gateway", "identity", "jaeger", "prometheus", "opensearch", "browser")
 
+#: What the tests of the chart in a cluster run, the longest to build first.
+OBTAINED_FOR_CLUSTER = ("cluster", "gateway", "jaeger", "opensearch", "prometheus")
+
 #: What `make coverage` runs, and the packages for which it has a bar.
 COVERED_BY = ("unit", "property", "export", "crash", "trail")
 COVERED = ("_otlp", "audit", "_spool", "_export")

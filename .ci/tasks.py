@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -78,7 +79,12 @@ def _tests(name: str) -> int:
 
 
 def _chart_cluster() -> int:
-    return setup.setup("test") or _call(stages.obtain_command("cluster")) or _tests("cluster")
+    if code := setup.setup("test"):
+        return code
+    # Two at a time: one waits for the network while the other compiles.
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        list(pool.map(stages.run_obtain, stages.OBTAINED_FOR_CLUSTER))
+    return _tests("cluster")
 
 
 def _test() -> int:
