@@ -268,20 +268,26 @@ def test_a_wrong_token_for_audit_keeps_its_records_and_holds_up_nothing_else(
 def test_certificates_that_are_exchanged_on_both_sides_lose_nothing(
     gateway_binary: Path, tmp_path: Path, protocol: str
 ) -> None:
-    """Another authority, and certificates by it: the gateway first, with its next start."""
+    """Other authorities, and certificates by them: the gateway first, with its next start.
+
+    Those of the auditors are others, so that the trail takes nothing from who only has telemetry's.
+    """
     old, new, ours, theirs = (tmp_path / name for name in ("old", "new", "ours", "theirs"))
     for folder in (old, new):
         authority_in(folder)
+        authority_in(folder / "audit")
     for folder in (ours, theirs):
-        folder.mkdir()
+        (folder / "audit").mkdir(parents=True)
         copy(old, folder)
     environment = {
         "KAIZEN_OTEL_TLS_CLIENT_CA_FILE": str(theirs / "ca.crt"),
-        "KAIZEN_OTEL_TLS_AUDIT_CLIENT_CA_FILE": str(theirs / "ca.crt"),
+        "KAIZEN_OTEL_TLS_AUDIT_CLIENT_CA_FILE": str(theirs / "audit" / "ca.crt"),
     }
     client = {
         "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": str(ours / "client.crt"),
         "OTEL_EXPORTER_OTLP_CLIENT_KEY": str(ours / "client.key"),
+        "KAIZEN_OTEL_AUDIT_CLIENT_CERTIFICATE": str(ours / "audit" / "client.crt"),
+        "KAIZEN_OTEL_AUDIT_CLIENT_KEY": str(ours / "audit" / "client.key"),
     }
     with (
         secured(gateway_binary, tmp_path, theirs, ["mtls"], environment) as place,
@@ -302,6 +308,8 @@ def copy(source: Path, target: Path) -> None:
     """Exchange a folder's certificates and keys, one file after the other."""
     for name in ("ca.crt", "server.crt", "server.key", "client.crt", "client.key"):
         put(target / name, (source / name).read_bytes())
+    for name in ("ca.crt", "client.crt", "client.key"):
+        put(target / "audit" / name, (source / "audit" / name).read_bytes())
 
 
 def test_a_real_agent_is_let_in_with_the_token_of_a_file(
