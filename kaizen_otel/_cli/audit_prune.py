@@ -35,6 +35,7 @@ from kaizen_otel._trail.judged import judge_trail
 from kaizen_otel._trail.keys import read_trust
 from kaizen_otel._trail.prune import prune as prune_files
 from kaizen_otel._trail.prune_plan import plan_prune
+from kaizen_otel.audit._finding import counted
 
 if TYPE_CHECKING:
     from kaizen_otel._edges import Filesystem
@@ -163,7 +164,8 @@ def _print(plan: Plan, made: str, *, as_json: bool) -> None:
     for file in plan.files:
         click.echo(f"{word} {file.path}: {file.records} records, {file.size} bytes")
     click.echo(
-        f"{word} {len(plan.files)} files of {plan.size} bytes and {len(plan.ends)} streams; "
+        f"{word} {counted(len(plan.files), 'file')} of {plan.size} bytes and "
+        f"{counted(len(plan.ends), 'stream')}; "
         f"{plan.too_young} rotated files are not old enough"
     )
     if made:

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from kaizen_otel.audit._finding import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -22,10 +24,10 @@ _LEADS: Final = {
 
 def verdict_lines(verdict: Verdict) -> Iterator[str]:
     """Yield the verdict, and what it does not say."""
-    records = f"{verdict.records:,} records in {len(verdict.streams):,} streams"
+    streams = counted(len(verdict.streams), "stream")
     again = f", {verdict.duplicates:,} came more than once" if verdict.duplicates else ""
     yield _LEADS[verdict.exit_code]
-    yield f"Read {records}{again}; {_counts(verdict)}."
+    yield f"Read {counted(verdict.records, 'record')} in {streams}{again}; {_counts(verdict)}."
     if verdict.records:
         yield from unproved(verdict)
 
@@ -49,9 +51,10 @@ def unproved(verdict: Verdict) -> Iterator[str]:
     if exposed:
         count = sum(stream.last - stream.anchored_to for stream in exposed)
         oldest = min(exposed, key=lambda stream: stream.time_last_ns)
+        records = counted(count, "record")
         yield (
-            f"After the last anchors a cut cannot be seen: {len(exposed)} open streams have "
-            f"{count:,} records there (for example {oldest.stream_id}, confirmed up to record "
+            f"After the last anchors a cut cannot be seen: {counted(len(exposed), 'open stream')} "
+            f"with {records} there (for example {oldest.stream_id}, confirmed up to record "
             f"{oldest.anchored_to} of {oldest.last}, {_time(oldest.time_last_ns)})."
         )
 
@@ -92,9 +95,11 @@ def verdict_json(verdict: Verdict) -> dict[str, object]:
 
 
 def _counts(verdict: Verdict) -> str:
-    names = {"tampering": "of tampering", "incomplete": "of something missing", "note": "notes"}
-    found = [f"{verdict.count(s):,} {names[s]}" for s in ("tampering", "incomplete", "note")]
-    return f"findings: {', '.join(found)}"
+    return (
+        f"findings: {verdict.count('tampering'):,} of tampering, "
+        f"{verdict.count('incomplete'):,} of something missing, "
+        f"{counted(verdict.count('note'), 'note')}"
+    )
 
 
 def _time(time_ns: int) -> str:

@@ -145,3 +145,8 @@ class Verdict:
         if kinds - _UNREADABLE_KINDS:
             return EXIT_INCOMPLETE
         return EXIT_UNREADABLE if kinds or not self.records else EXIT_CLEAN
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words: ``1 stream``, ``2,000 streams``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

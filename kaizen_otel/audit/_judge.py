@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from kaizen_otel.audit import record as names
 from kaizen_otel.audit._anchored import Anchored
 from kaizen_otel.audit._declared import BURNED, without
-from kaizen_otel.audit._finding import Finding, StreamSummary
+from kaizen_otel.audit._finding import Finding, StreamSummary, counted
 from kaizen_otel.audit._slots import HASH, compact
 from kaizen_otel.audit._stream import Where
 
@@ -266,7 +266,8 @@ class Judge:
                     kind="self_published_key",
                     severity="note",
                     stream_id=stream_ids[0] if len(stream_ids) == 1 else "",
-                    text=f"key {key_id} of {len(stream_ids)} streams is known from the trail only",
+                    text=f"key {key_id} of {counted(len(stream_ids), 'stream')} is known from the "
+                    "trail only",
                 )
 
 

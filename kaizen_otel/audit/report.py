@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from kaizen_otel import semconv
 from kaizen_otel.audit import record as names
+from kaizen_otel.audit._finding import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -141,7 +142,7 @@ def _start_and_stop(trail: Trail) -> Answer:
     facts = trail.facts
     without = len(facts.streams - facts.streams_started)
     evidence = (
-        f"{len(facts.streams)} streams",
+        counted(len(facts.streams), "stream"),
         f"{facts.count(names.EVENT_STARTED)} starts, {facts.count(names.EVENT_STOPPED)} stops",
         f"{without} streams without a start in this range, {trail.findings('open_stream')} open",
     )

@@ -216,7 +216,7 @@ def test_the_command_prints_each_requirement_and_its_evidence(tmp_path: Path) ->
     result = runner.invoke(audit, ["report", "--framework", "pci"], env=env, standalone_mode=False)
     assert result.return_value == 0, result.output
     assert "MET        10.2.1.6" in result.stdout
-    assert "1 streams" in result.stdout
+    assert "           1 stream\n" in result.stdout
     assert DISCLAIMER in result.stdout
     arguments = ["report", "--framework", "gdpr", "--json", "--since", "2020-01-01"]
     result = runner.invoke(audit, arguments, env=env, standalone_mode=False)
