@@ -180,8 +180,8 @@ def test_the_audit_collector_alone_takes_tokens_for_its_audience_only(
         KAIZEN_OTEL_OIDC_AUDIT_AUDIENCE=audience,
     )
     with process:
-        for name, intruder in intruders.items():
-            assert not intruder.by_http(process.audit_port, name), name
+        assert process.pid is not None
+        intrude(intruders, listening_ports(process.pid))
         assert not wrong.by_http(process.audit_port, "wrong")
         assert not tokens.telemetry.by_http(process.audit_port, "telemetry")
         assert right.by_http(process.audit_port, "right")

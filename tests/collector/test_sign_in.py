@@ -10,7 +10,7 @@ import secrets
 import socket
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,14 +69,17 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def jaeger_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def jaeger_url(identity: Identity, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real Jaeger."""
     try:
         program = jaeger.obtain(progress=print)
     except SetupError as error:
         pytest.skip(str(error))
     folder = tmp_path_factory.mktemp("jaeger")
-    launch = jaeger.launch(program, ports=StackPorts.free(), directory=folder)
+    ports = StackPorts.free()
+    while not set(astuple(ports)).isdisjoint(identity.page_ports):
+        ports = StackPorts.free()
+    launch = jaeger.launch(program, ports=ports, directory=folder)
     with kit.running(launch.command, folder / "jaeger.log"):
         assert launch.url is not None
         url = launch.url
