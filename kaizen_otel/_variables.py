@@ -107,7 +107,7 @@ CREDENTIALS: Final = (
         for signal in ("TRACES", "METRICS", "LOGS")
     ),
     _words("KAIZEN_OTEL_AUDIT_TOKEN_FILE", "that of logs",
-           "the same for audit records, which then send no other credentials in a header"),
+           "the same for audit records, which then send no other `authorization`"),
     _words("KAIZEN_OTEL_AUDIT_HEADERS", "those of logs",
            "`name=value,name=value`, percent-encoded; instead of all of those", "novalue"),
     _words("KAIZEN_OTEL_AUDIT_CERTIFICATE", "that of logs",
