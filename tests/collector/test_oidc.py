@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.collector.clients import Client, basic, bearer, listening_ports
 from tests.collector.identity import kit
-from tests.collector.openid import new_key, sign
+from tests.collector.openid import OpenIdProvider, new_key, sign
 from tests.collector.otlp_json import bodies_in
 from tests.collector.processes import collector
 from tests.collector.store import Store, wait_until
@@ -197,3 +197,27 @@ def test_without_the_overlay_each_of_them_gets_in(
         intrude(encrypted, {process.audit_port})
     found = bodies_in(tmp_path / "audit" / "audit.jsonl")
     assert found == [f"http, {name}, {process.audit_port}" for name in encrypted]
+
+
+def test_a_new_key_of_the_provider_counts_without_a_restart(
+    gateway_binary: Path, tmp_path: Path, identity: Identity
+) -> None:
+    """Keys are fetched again for a signature that none of the known ones made.
+
+    With a provider in memory, whose key can be exchanged.
+    """
+    with OpenIdProvider("client-secret") as provider:
+
+        def sender() -> Client:
+            token = provider.token("kaizen-audit")
+            return Client(authority=identity.authority, headers=bearer(token))
+
+        known = replace(identity, issuer=provider.issuer)
+        process = secured(gateway_binary, tmp_path, ["audit", "tls", "audit-oidc"], known)
+        with process:
+            old = sender()
+            assert old.by_http(process.audit_port, "before")
+            provider.key = new_key()
+            assert sender().by_http(process.audit_port, "after")
+            assert not old.by_http(process.audit_port, "too late")
+    assert bodies_in(tmp_path / "audit" / "audit.jsonl") == ["before", "after"]
