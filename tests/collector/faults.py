@@ -67,6 +67,8 @@ exporters:
 #: How many requests a queue sends at a time (``num_consumers``, exporterhelper's default).
 CONSUMERS = 10
 _PATIENCE_S = 45
+#: Ten or eleven requests, each synced.
+_PUTTING_BACK_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -243,7 +245,8 @@ def kills_while_starting(
 ) -> None:
     """SIGKILL while the queue starts with what waits in it, again and again.
 
-    The stock queue takes what was on its way out of its file and puts it back, item by item.
+    The stock queue takes what was on its way out of its file and puts it back, item by item.  Every
+    other kill comes while it does that, as its log says; those between at any moment of a start.
     """
     chance = random.Random(seed)
     process = rig.start()
@@ -251,15 +254,32 @@ def kills_while_starting(
     rig.offer(count)
     assert wait_until(lambda: rig.destination.attempts_while_away > 0)
     rig.kill(process)
-    for _ in range(times):
+    for turn in range(times):
         process = rig.made()
+        size_before = process.log_path.stat().st_size
         starter = threading.Thread(target=_start_or_die, args=(process,))
         starter.start()
         assert wait_until(lambda process=process: process.pid is not None)  # type: ignore[misc]
-        time.sleep(chance.uniform(0, longest_s))
+        if turn % 2 == 0:
+            _wait_for_the_moment(process.log_path, size_before)
+            time.sleep(chance.uniform(0, _PUTTING_BACK_S))
+        else:
+            time.sleep(chance.uniform(0, longest_s))
         rig.kill(process)
         starter.join()
     rig.start()
+
+
+def _wait_for_the_moment(log: Path, size_before: int) -> None:
+    """Until the queue takes what was on its way out of its file, or had nothing to take."""
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline_s:
+        with log.open("rb") as file:
+            file.seek(size_before)
+            said = file.read()
+        if b"Fetching items left for dispatch" in said or b"Everything is ready" in said:
+            return
+        time.sleep(0.001)
 
 
 def _start_or_die(process: CollectorProcess) -> None:
