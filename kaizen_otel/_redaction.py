@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import cache
 from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
@@ -40,14 +41,12 @@ _DEPTH_MAX: Final = 16
 _NODES_MAX: Final = 65_536
 _REMEMBERED_LENGTH: Final = 64
 _REMEMBERED_MAX: Final = 4096
-_PATTERN: Final = re.compile("|".join(f"(?P<{name}>{text})" for name, text in _RULES))
 # Each rule needs one of these; looked for one by one they cost a tenth of an alternation.
 _MARKS: Final = (
     "bearer", "basic", "private key", "sk-", "pk-", "rk-", "ghp_", "gho_", "ghu_", "ghs_", "ghr_",
     "xox", "akia", "aiza", "eyj", "@", "passw", "pwd", "secret", "api_key", "api-key", "apikey",
     "token", "authorization",
 )  # fmt: skip
-_PREFILTER: Final = re.compile("|".join(map(re.escape, _MARKS)), re.IGNORECASE)
 _SECRET_KEY: Final = re.compile(
     r"(?i)(?:^|[._-])(?:password|passwd|pwd|secret|token|api[_-]?key|authorization|cookie"
     r"|credentials?|private[_-]?key)$"
@@ -79,7 +78,7 @@ class Redactor:
                     self._clean_texts.clear()
                 self._clean_texts.add(text)
             return text
-        return _PATTERN.sub(self._replace, text)
+        return _pattern().sub(self._replace, text)
 
     def _replace(self, match: re.Match[str]) -> str:
         rule = match.lastgroup or "unknown"
@@ -139,10 +138,21 @@ class Redactor:
         return [self._redact_value(None, item, depth - 1, nodes_left) for item in sequence]
 
 
+@cache
+def _pattern() -> re.Pattern[str]:
+    # Compiled when the first text may hold a secret: it takes as long as importing ten modules.
+    return re.compile("|".join(f"(?P<{name}>{text})" for name, text in _RULES))
+
+
+@cache
+def _prefilter() -> re.Pattern[str]:
+    return re.compile("|".join(map(re.escape, _MARKS)), re.IGNORECASE)
+
+
 def _may_hold_secret(text: str) -> bool:
     if not text.isascii():
         # Other letters are equal to ours for the rules, which ignore case as Unicode does.
-        return _PREFILTER.search(text) is not None
+        return _prefilter().search(text) is not None
     lowered = text.lower()
     for mark in _MARKS:  # noqa: SIM110 - a generator costs more than the search
         if mark in lowered:

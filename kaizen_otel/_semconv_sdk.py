@@ -6,8 +6,7 @@ Source: semantic conventions 1.44.0, "OpenTelemetry SDK Metrics" (names and kind
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kaizen_otel.semconv import Instrument
 
@@ -29,16 +28,14 @@ OPERATION_DURATION: Final = Instrument(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExporterMetrics:
+class ExporterMetrics(NamedTuple):
     """What one signal's exporter says of itself."""
 
     inflight: Instrument
     exported: Instrument
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessorMetrics:
+class ProcessorMetrics(NamedTuple):
     """What one signal's queue says of itself; data points have none."""
 
     queue_size: Instrument

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from urllib.parse import unquote
 
 from kaizen_otel._endpoints import audit_endpoint, telemetry_endpoint
@@ -64,8 +64,7 @@ class EndpointConfig:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpanLimits:
+class SpanLimits(NamedTuple):
     """Bounds on what one span may hold (OpenTelemetry SDK specification, "Span Limits")."""
 
     attribute_count: int = 128

@@ -7,8 +7,7 @@ import json
 import logging
 import threading
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from kaizen_otel import semconv
 from kaizen_otel._otlp.common import AttributeField
@@ -34,8 +33,7 @@ _STDLIB_FIELDS: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogBackend:
+class LogBackend(NamedTuple):
     """Where log records go: ``sink`` takes one encoded record."""
 
     sink: Callable[[bytes], object]

@@ -10,8 +10,7 @@ own are only under ``kaizen.*``.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.37.0"
 SCHEMA_URL_LATEST: Final = "https://opentelemetry.io/schemas/gen-ai/1.42.0"
@@ -110,8 +109,7 @@ DEFAULT_BUCKETS: Final = (
 """Explicit bucket boundaries of the SDK specification, for instruments that name none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instrument:
+class Instrument(NamedTuple):
     """One metric: what is measured, in which unit (UCUM), and in which buckets."""
 
     name: str
@@ -258,8 +256,7 @@ METRIC_ATTRIBUTES: Final = frozenset(
 """Attributes that our own metrics may have: bounded by the program, never by its users."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperationRule:
+class OperationRule(NamedTuple):
     """What one operation becomes in each signal.
 
     ``target`` is the attribute whose value follows the operation in the span's name;

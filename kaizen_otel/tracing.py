@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from opentelemetry.trace import Status, StatusCode
 
@@ -53,8 +52,7 @@ _NAMES: Final = {**_RENAMED, **dict.fromkeys(_CONTENT, ""), "parent_span_id": ""
 _TEXT_MAX: Final = 256
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TracingBackend:
+class TracingBackend(NamedTuple):
     """What a tracing manager works with; made by the process's pipeline."""
 
     settings: SpanSettings

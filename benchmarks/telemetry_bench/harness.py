@@ -16,7 +16,7 @@ import time
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import IO, TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -140,8 +140,7 @@ def run_case(one: Case, environment: Environment, sink: Sink) -> Result:
         "contender": one.contender, "work": one.work, "door": one.door,
         "http": sink.http, "grpc": sink.grpc, **arguments,
     }  # fmt: skip
-    if _interrupted.is_set():
-        raise KeyboardInterrupt
+    _stop_if_interrupted()
     sink.clear(arguments.get("delay_ms", 0))
     folder = Path(tempfile.mkdtemp(prefix="kaizen-otel-bench-"))
     try:
@@ -157,35 +156,58 @@ def run_case(one: Case, environment: Environment, sink: Sink) -> Result:
 
 
 _interrupted = threading.Event()
+_starting = threading.Event()
 
 
-def on_interrupt(number: int, frame: object) -> NoReturn:
-    """End the run at Ctrl-C, at the next step if it comes where Python swallows exceptions."""
+def on_interrupt(number: int, frame: object) -> None:
+    """End the run at Ctrl-C, at the next step if it comes where Python swallows exceptions.
+
+    While a process is being started, once the harness holds it: nobody else would end it.
+    """
     del number, frame
     _interrupted.set()
-    raise KeyboardInterrupt
+    if not _starting.is_set():
+        raise KeyboardInterrupt
+
+
+def _stop_if_interrupted() -> None:
+    if _interrupted.is_set():
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def running_worker(
+    command: Sequence[str], folder: Path, errors: IO[bytes] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a measured process in a session of its own; it is killed if the block fails."""
+    _starting.set()
+    process = subprocess.Popen(  # noqa: S603 - an environment of ours
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=errors,
+        env=worker_environment(folder), start_new_session=True,
+    )  # fmt: skip
+    late = threading.Timer(_TIMEOUT_S, lambda: os.killpg(process.pid, signal.SIGKILL))
+    late.daemon = True
+    assert process.stdout is not None
+    try:
+        _starting.clear()
+        _stop_if_interrupted()
+        late.start()
+        yield process
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    finally:
+        late.cancel()
+        process.stdout.close()
 
 
 def _run(command: Sequence[str], folder: Path) -> Result:
     with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(  # noqa: S603 - an environment of ours
-            command, cwd=folder, stdout=subprocess.PIPE, stderr=errors,
-            env=worker_environment(folder), start_new_session=True,
-        )  # fmt: skip
-        assert process.stdout is not None
-        late = threading.Timer(_TIMEOUT_S, lambda: os.killpg(process.pid, signal.SIGKILL))
-        late.daemon = True
-        late.start()
-        try:
+        with running_worker(command, folder, errors) as process:
+            assert process.stdout is not None
             output = process.stdout.read()
             _, status, used = os.wait4(process.pid, 0)
-        except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise
-        finally:
-            late.cancel()
-            process.stdout.close()
         ended = time.monotonic()
         process.returncode = os.waitstatus_to_exitcode(status)
         errors.seek(0)

@@ -7,16 +7,14 @@ answer: delivered, retryable and rejected (OTLP specification, "OTLP/HTTP Respon
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 Signal = Literal["traces", "metrics", "logs"]
 
 SIGNALS: tuple[Signal, ...] = ("traces", "metrics", "logs")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivered:
+class Delivered(NamedTuple):
     """The server took the request, except ``rejected_count`` of its items (partial success).
 
     ``is_otlp`` is False if the answer was a success in HTTP's words only: its body is no OTLP
@@ -32,8 +30,7 @@ class Delivered:
     is_reconnected: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retryable:
+class Retryable(NamedTuple):
     """The same request may be sent again.
 
     ``reason`` is a short fixed word (``unreachable``, ``timeout``, ``unavailable``...);
@@ -45,8 +42,7 @@ class Retryable:
     retry_after_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected:
+class Rejected(NamedTuple):
     """The server will never take this request.  ``message`` says which setting to change."""
 
     reason: str

@@ -7,10 +7,9 @@ retried, every other 4xx and 5xx must not be.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from kaizen_otel._export import Delivered, Rejected, Retryable
 from kaizen_otel._otlp.response import (
@@ -44,8 +43,7 @@ _REJECTED: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(NamedTuple):
     """Where requests go, for messages: the whole URL, its origin, and the setting it is from.
 
     ``credentials`` says what to do when the server does not know us; ``certificate`` is the setting
@@ -60,8 +58,7 @@ class Place:
     client: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """One HTTP answer; header names are in lower case.
 
     ``is_whole`` is False if only the end of the connection marked the end of the body, so that a

@@ -11,7 +11,6 @@ import os
 import socket
 import ssl
 import zlib
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
@@ -134,7 +133,7 @@ class HttpTransport:
         if isinstance(outcome, Delivered) and self._is_reconnected:
             # Not before: the new server may first have said that it is not ready.
             self._is_reconnected = False
-            outcome = replace(outcome, is_reconnected=True)
+            outcome = outcome._replace(is_reconnected=True)
         return outcome
 
     def close(self) -> None:

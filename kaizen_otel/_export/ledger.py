@@ -13,8 +13,8 @@ and the reason of a rejected request (``bad_request``, ``unauthenticated``...),
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from kaizen_otel._export import SIGNALS
 
@@ -26,19 +26,18 @@ if TYPE_CHECKING:
 _UNITS: Final[Mapping[Signal, str]] = {"traces": "span", "logs": "log", "metrics": "metric"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignalLedger:
+class SignalLedger(NamedTuple):
     """The counts of one signal: spans, log records or data points.
 
     ``refused`` are those of ``dropped`` that never were part of a request, ``sending`` those of
     ``buffered`` that are.
     """
 
+    dropped: Mapping[str, int]
     offered: int = 0
     delivered: int = 0
-    dropped: Mapping[str, int]
     buffered: int = 0
-    refused: Mapping[str, int] = field(default_factory=dict[str, int])
+    refused: Mapping[str, int] = MappingProxyType({})
     sending: int = 0
 
     def reconciles(self) -> bool:
@@ -46,8 +45,7 @@ class SignalLedger:
         return self.offered == self.delivered + sum(self.dropped.values()) + self.buffered
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerSnapshot:
+class LedgerSnapshot(NamedTuple):
     """All counts at one instant."""
 
     signals: Mapping[Signal, SignalLedger]

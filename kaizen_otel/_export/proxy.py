@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import ipaddress
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
@@ -27,14 +26,17 @@ class ProxyError(OSError):
     """The proxy cannot be reached, or refuses; the text says which setting to change."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
     """Where requests go first.  ``authorization`` is the header's value, a secret, or empty."""
 
-    host: str
-    port: int
-    setting: str
-    authorization: str = field(default="", repr=False)
+    __slots__ = ("authorization", "host", "port", "setting")
+
+    def __init__(self, *, host: str, port: int, setting: str, authorization: str = "") -> None:
+        """Take what the environment said."""
+        self.host = host
+        self.port = port
+        self.setting = setting
+        self.authorization = authorization
 
     @property
     def place(self) -> str:

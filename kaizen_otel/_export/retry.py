@@ -6,14 +6,12 @@ Source: OTLP specification, "Failures": exponential back-off with jitter, and th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 _DOUBLINGS_MAX: Final = 32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
+class RetryPolicy(NamedTuple):
     """How long to go on, and how the pauses grow.  All in milliseconds."""
 
     delay_ms_first: int = 500

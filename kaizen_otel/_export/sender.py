@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
 from kaizen_otel._export import Delivered, Rejected, Retryable
 from kaizen_otel._export.buffer import MEBIBYTE
@@ -22,8 +21,7 @@ NEVER_NS: Final = 1 << 62
 _FLUSH_DELAY_MS_MAX: Final = 250
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(NamedTuple):
     """When a request is made, how large it may be, and how long it may take."""
 
     batch_size: int = 512
@@ -31,7 +29,7 @@ class Limits:
     bytes_ready: int = MEBIBYTE
     interval_ms: int = 1000
     timeout_ms: int = 10_000
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry: RetryPolicy = RetryPolicy()
 
 
 class Sender:

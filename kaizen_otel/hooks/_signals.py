@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from kaizen_otel.tracing import TracingManager
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignalSet:
+class SignalSet(NamedTuple):
     """The managers of one service; a signal that is switched off is None.
 
     ``tracing`` is always there: it gives ids and times even when its spans go nowhere.  With
@@ -33,6 +31,7 @@ class SignalSet:
 
     tracing: TracingManager
     ids: Ids
+    warn: Callable[[str], None]
     metrics: MetricsManager | None = None
     logging: LoggingManager | None = None
     audit: AuditTrailManager | None = None
@@ -45,7 +44,6 @@ class SignalSet:
     defers_audit: bool = False
     prices: Prices | None = None
     sends_logs: bool = True
-    warn: Callable[[str], None]
     resource: Callable[[], bytes] = bytes
 
 

@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import threading
 import time
-from dataclasses import dataclass, field
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -25,22 +24,25 @@ DEFAULT_TIMEOUT_S: Final = 0.5
 _NAMES_MAX: Final = 1024
 
 
-@dataclass(slots=True)
 class _Counts:
-    calls: int = 0
-    failures: int = 0
-    timeouts: int = 0
-    total_ms: float = 0.0
-    max_ms: float = 0.0
+    __slots__ = ("calls", "failures", "max_ms", "timeouts", "total_ms")
+
+    def __init__(self) -> None:
+        self.calls = self.failures = self.timeouts = 0
+        self.total_ms = self.max_ms = 0.0
 
 
-@dataclass(slots=True, eq=False)
 class _Registration:
-    name: str
-    handler: object
-    call: Callable[[HookContext], object]
-    priority: int
-    counts: _Counts = field(default_factory=_Counts)
+    __slots__ = ("call", "counts", "handler", "name", "priority")
+
+    def __init__(
+        self, name: str, handler: object, call: Callable[[HookContext], object], priority: int
+    ) -> None:
+        self.name = name
+        self.handler = handler
+        self.call = call
+        self.priority = priority
+        self.counts = _Counts()
 
 
 class HookManager:

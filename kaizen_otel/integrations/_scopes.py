@@ -8,7 +8,6 @@ contexts.  Nothing here touches an event loop.
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from opentelemetry import context as otel_context
@@ -31,8 +30,7 @@ Value: TypeAlias = Any
 """A value of the host's, passed on unseen."""
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """Which operations' spans are sent; metrics, logs and audit of all others go on."""
 
     operations: frozenset[str] | None = None

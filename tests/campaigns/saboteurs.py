@@ -8,7 +8,6 @@ XFS make a new file's name durable with the file, so a missing directory sync do
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kaizen_otel._edges import OsFilesystem
@@ -97,7 +96,7 @@ class IgnoresPartialSuccess(MovesFirst):
 
     def send(self, signal: Signal, body: bytes, *, deadline_ns: int) -> Outcome:
         outcome = self._transport.send(signal, body, deadline_ns=deadline_ns)
-        return replace(outcome, rejected_count=0) if isinstance(outcome, Delivered) else outcome
+        return outcome._replace(rejected_count=0) if isinstance(outcome, Delivered) else outcome
 
 
 FILESYSTEMS: dict[str, type[OsFilesystem]] = {

@@ -7,10 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
+
+from benchmarks.telemetry_bench import harness
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="platform: memory and processes are read from /proc"
@@ -69,6 +72,29 @@ def test_an_interrupt_leaves_no_process_behind(tmp_path: Path) -> None:
     deadline = time.monotonic() + 30
     while any(Path(f"/proc/{pid}").exists() for pid in children):
         assert time.monotonic() < deadline, "the sink or a worker still runs"
+
+
+def test_an_interrupt_while_a_worker_starts_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def interrupted(*_: object, **__: object) -> subprocess.Popen[bytes]:
+        started.append(real([sys.executable, "-c", "import time; time.sleep(60)"],
+                            stdout=subprocess.PIPE, start_new_session=True))  # fmt: skip
+        os.kill(os.getpid(), signal.SIGINT)
+        return started[0]
+
+    real = subprocess.Popen
+    monkeypatch.setattr(harness, "_interrupted", threading.Event())
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    before = signal.signal(signal.SIGINT, harness.on_interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt), harness.running_worker(["worker"], tmp_path):
+            pytest.fail("went on as if nobody had asked it to stop")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert started[0].returncode == -signal.SIGKILL
 
 
 def _below(pid: int) -> list[int]:
