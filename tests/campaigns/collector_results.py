@@ -112,7 +112,7 @@ def summed(runs: list[Done]) -> list[Row]:
 
 
 def table(rows: list[Row]) -> str:
-    """The rows as the page has them: acknowledged, lost, duplicated."""
+    """The rows as the page has them: offered, delivered, lost, duplicated."""
     cells = {(row.fault, row.route): row for row in rows}
     lines = [
         f"| fault | {' | '.join(ROUTES)} |",
@@ -127,7 +127,8 @@ def table(rows: list[Row]) -> str:
             elif row.note:
                 line += f"| {row.note} "
             else:
-                line += f"| {row.acknowledged:,} / {row.lost:,} / {row.duplicated:,} "
+                offered, delivered = row.acknowledged + row.refused, row.acknowledged - row.lost
+                line += f"| {offered:,} / {delivered:,} / {row.lost:,} / {row.duplicated:,} "
         lines.append(f"{line}|")
     runs, kills, seconds = (sum(getattr(r, n) for r in rows) for n in ("runs", "kills", "seconds"))
     lines += ["", f"{runs} runs with {kills} kills, {round(seconds / 60)} minutes."]

@@ -25,7 +25,7 @@ def test_a_campaign_goes_on_where_it_was_stopped_and_makes_broken_runs_again(
 ) -> None:
     path = tmp_path / "build" / "results.jsonl"
     first = Results(path, ABOUT, resume=True)
-    first.add(done(0, acknowledged=10, lost=1, kills=3))
+    first.add(done(0, acknowledged=10, refused=4, lost=1, kills=3))
     first.add(done(1, acknowledged=99, lost=99, broke="AssertionError"))
     again = Results(path, ABOUT, resume=True)
     assert [again.has(ROW, number) for number in (0, 1, 2)] == [True, False, False]
@@ -33,7 +33,7 @@ def test_a_campaign_goes_on_where_it_was_stopped_and_makes_broken_runs_again(
     (row,) = summed(Results(path, ABOUT, resume=True).runs)
     assert (row.runs, row.acknowledged, row.lost, row.kills) == (2, 15, 1, 6)
     assert row.broken == []
-    assert "| reload | 15 / 1 / 0 |" in table([row])
+    assert "| reload | 19 / 14 / 1 / 0 |" in table([row]), "refused: neither delivered nor lost"
     assert "2 runs with 6 kills" in table([row])
 
 
