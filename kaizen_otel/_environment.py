@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -34,6 +35,17 @@ class Environment:
     def text(self, name: str) -> str:
         """The value without surrounding space, or an empty string."""
         return self._values.get(name, "").strip()
+
+    def home(self) -> Path:
+        """The user's home, or the root folder: a process may have neither HOME nor a user's name.
+
+        Whatever cannot be written there then says which setting names another place.
+        """
+        named = self.text("HOME") or self.text("USERPROFILE")
+        try:
+            return Path(named) if named else Path.home()
+        except RuntimeError:
+            return Path("/")
 
     def boolean(self, name: str) -> bool:
         """True only for ``true`` in any case; another word than ``false`` is warned about."""

@@ -263,7 +263,7 @@ def _limits(env: Environment) -> SpanLimits:
 
 
 def _audit(env: Environment, grpc_target: str | None) -> AuditConfig:
-    state = env.text("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    state = env.text("XDG_STATE_HOME") or str(env.home() / ".local" / "state")
     trail = env.text("KAIZEN_OTEL_AUDIT_DIR")
     trust = env.text("KAIZEN_OTEL_TRUST_FILE")
     anchor_file = env.text("KAIZEN_OTEL_ANCHOR_FILE")

@@ -1,14 +1,15 @@
 """The command ``kaizen-otel``: dispatch, and errors mapped to exit codes; no logic.
 
 Exit codes: 0 done; 1 our own mistake or findings; 2 a wrong setting or argument; 3 cannot be
-enabled here; 4 a program could not be obtained or started; 5 audit records were not stored; 130
-interrupted.
+enabled here, or cannot be read or written; 4 a program could not be obtained or started; 5 audit
+records were not stored; 130 interrupted; 141 whoever reads our output has left.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from typing import Any, Final
 
@@ -26,11 +27,23 @@ _COMMANDS: Final = {
     "stack": "stack",
     "view": "view",
 }
+_UNREADABLE: Final = 3
 _INTERRUPTED: Final = 130
+_READER_LEFT: Final = 141
+
+
+class _ReaderLeftError(Exception):
+    """Nobody reads what we print any more; ``click`` would end a ``BrokenPipeError`` with 1."""
 
 
 class _LazyGroup(click.Group):
     """Loads a command's module only when it is called."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ReaderLeftError from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
@@ -54,21 +67,42 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; the console script's entry point."""
+    code = _run()
+    try:
+        if sys.__stdout__ is not None:
+            sys.__stdout__.flush()
+    except OSError as error:
+        code = code if code == _UNREADABLE else _failed(error)
+        # Else the interpreter tries once more at its end, and complains.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(code)
+
+
+def _run() -> int:
     try:
         code = cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
-        sys.exit(_INTERRUPTED)
+        return _INTERRUPTED
     except click.ClickException as error:
         error.show()
-        sys.exit(2)
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
-        sys.exit(_INTERRUPTED)
+        return 2
     except KaizenOtelError as error:
         if "--json" in sys.argv:
             click.echo(json.dumps({"error": type(error).__name__, "message": str(error)}))
         else:
             click.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_code)
-    sys.exit(code if isinstance(code, int) else 0)
+        return error.exit_code
+    except _ReaderLeftError:
+        return _READER_LEFT
+    except OSError as error:
+        return _failed(error)
+    return code if isinstance(code, int) else 0
+
+
+def _failed(error: OSError) -> int:
+    """Return the exit code, after a word why if nobody had one yet."""
+    if isinstance(error, BrokenPipeError):
+        return _READER_LEFT
+    click.echo(f"error: cannot be read or written: {error}", err=True)
+    return _UNREADABLE

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from kaizen_otel._environment import Environment
 from kaizen_otel.errors import ConfigError, SetupError
 
 if TYPE_CHECKING:
@@ -104,8 +105,7 @@ def _xdg(environment: Mapping[str, str], name: str, below_home: Path) -> Path:
     # The specification: a relative path is to be ignored.
     if value and Path(value).is_absolute():
         return Path(value)
-    home = environment.get("HOME") or environment.get("USERPROFILE")
-    return (Path(home) if home else Path.home()) / below_home
+    return Environment(environment).home() / below_home
 
 
 def executable_name(stem: str) -> str:

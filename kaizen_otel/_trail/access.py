@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from typing import TYPE_CHECKING
 
 from kaizen_otel._trail.short_stream import STORE_S, short_stream
@@ -49,7 +50,7 @@ def record_access(
             {
                 names.ACTION: how.upper(),
                 names.OUTCOME: "success",
-                names.ACTOR_ID: getpass.getuser(),
+                names.ACTOR_ID: user_name(),
                 names.ACTOR_TYPE: "user",
                 names.TARGET_ID: what,
                 names.TARGET_TYPE: "kaizen.audit.trail",
@@ -61,3 +62,11 @@ def record_access(
                 f"({receipt.reason or 'the disk does not answer'}), so it is NOT shown: mend the "
                 "spool, or leave --record-access and KAIZEN_OTEL_AUDIT_ACCESS_RECORDS out"
             )
+
+
+def user_name() -> str:
+    """Who runs this: a name, or the number where it has none, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

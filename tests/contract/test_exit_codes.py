@@ -13,6 +13,7 @@ import pytest
 
 from kaizen_otel import errors
 
+PROGRAM = str(Path(sys.executable).with_name("kaizen-otel"))
 PROMISED = {
     "KaizenOtelError": 1,
     "ConfigError": 2,
@@ -30,9 +31,8 @@ PROMISED = {
 
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    program = str(Path(sys.executable).with_name("kaizen-otel"))
     return subprocess.run(
-        [program, *arguments],
+        [PROGRAM, *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -90,3 +90,76 @@ def test_a_program_that_cannot_be_obtained_ends_with_4_and_says_what_to_install(
     )
     assert done.returncode == 4, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+LISTS = ["collector", "lint", "--list"]
+"""A command that prints a little and needs nothing."""
+VERIFIES = ["audit", "verify", str(Path(__file__).parents[1] / "trail" / "collector_trail.jsonl")]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("arguments", [LISTS, VERIFIES, ["audit", "status"]], ids=" ".join)
+def test_output_that_cannot_be_written_ends_with_3_and_says_so(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    """Above all not with 1, which says of a trail that somebody tampered with it."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [PROGRAM, *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
+        )
+    assert done.returncode == 3
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: cannot be read or written")
+    assert "No space left" in line
+
+
+@pytest.mark.parametrize("arguments", [LISTS, VERIFIES], ids=" ".join)
+def test_whoever_reads_the_output_may_leave_without_a_word(arguments: list[str]) -> None:
+    """As in `kaizen-otel audit verify | head -1`: 141, like any program of the shell."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [PROGRAM, *arguments], stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = run("stack", "down", "--native", XDG_STATE_HOME=str(tmp_path / "file"))
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    assert str(tmp_path / "file") in done.stderr
+
+
+WITHOUT_A_NAME = """
+import os
+from kaizen_otel._collector.resources import state_directory
+from kaizen_otel._trail.access import user_name
+from kaizen_otel.config import Config
+for name in ("HOME", "USERPROFILE", "USER", "LOGNAME", "LNAME", "USERNAME"):
+    os.environ.pop(name, None)
+os.setuid(54321)  # whom no system knows
+print(Config.from_environment({}).audit.directory)
+print(state_directory(os.environ))
+print(user_name())
+"""
+
+
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root becomes another user")
+def test_a_process_needs_neither_a_home_nor_a_users_name() -> None:
+    """Such are containers and services with a number for a user."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_A_NAME], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == [
+        "/.local/state/kaizen-otel/spool",
+        "/.local/state/kaizen-otel",
+        "54321",
+    ], done.stderr
