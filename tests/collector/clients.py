@@ -12,16 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from google.protobuf import json_format
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from tests.collector.otlp_json import logs
+from tests.collector.otlp_json import grpc_method, logs, protobuf_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TIMEOUT_S = 10
-_LOGS_METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 _LISTEN = "0A"
 
 
@@ -36,10 +33,18 @@ class Client:
 
     def by_http(self, port: int, text: str) -> bool:
         """Whether a log record was acknowledged by OTLP/HTTP."""
+        return self.post(port, "logs", logs(text))
+
+    def by_grpc(self, port: int, text: str) -> bool:
+        """Whether a log record was acknowledged by OTLP/gRPC."""
+        return self.call(port, "logs", logs(text))
+
+    def post(self, port: int, signal: str, body: dict[str, Any]) -> bool:
+        """Whether a request was acknowledged by OTLP/HTTP."""
         scheme = "http" if self.authority is None else "https"
         request = urllib.request.Request(
-            f"{scheme}://127.0.0.1:{port}/v1/logs",
-            data=json.dumps(logs(text)).encode(),
+            f"{scheme}://127.0.0.1:{port}/v1/{signal}",
+            data=json.dumps(body).encode(),
             headers={"Content-Type": "application/json", **self.headers},
         )
         handlers: list[Any] = [urllib.request.ProxyHandler({})]
@@ -55,9 +60,8 @@ class Client:
         except (OSError, urllib.error.URLError, ValueError):
             return False
 
-    def by_grpc(self, port: int, text: str) -> bool:
-        """Whether a log record was acknowledged by OTLP/gRPC."""
-        message = json_format.ParseDict(logs(text), ExportLogsServiceRequest())
+    def call(self, port: int, signal: str, body: dict[str, Any]) -> bool:
+        """Whether a request was acknowledged by OTLP/gRPC."""
         address = f"127.0.0.1:{port}"
         options = (("grpc.enable_http_proxy", 0),)
         if self.authority is None:
@@ -71,8 +75,8 @@ class Client:
             channel = grpc.secure_channel(address, credentials, options)
         metadata = [(name.lower(), value) for name, value in self.headers.items()]
         try:
-            channel.unary_unary(_LOGS_METHOD)(
-                message.SerializeToString(), timeout=TIMEOUT_S, metadata=metadata
+            channel.unary_unary(grpc_method(signal))(
+                protobuf_of(signal, body), timeout=TIMEOUT_S, metadata=metadata
             )
         except grpc.RpcError:
             return False

@@ -32,6 +32,8 @@ _SERVICES = {"trace": "traces", "metrics": "metrics", "logs": "logs"}
 class Destination(BackgroundServer):
     """``found`` counts every span's name, log record's body and metric's name that was taken.
 
+    ``doors`` says by which door each came: ``gRPC traces``, ``gRPC metrics``, ``gRPC logs``,
+    ``remote write``, ``OTLP metrics``, ``bulk``.
     While ``is_away`` requests are read and not taken: UNAVAILABLE by gRPC, no answer by HTTP.
     """
 
@@ -40,6 +42,7 @@ class Destination(BackgroundServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.found: Counter[str] = Counter()
+        self.doors: dict[str, str] = {}
         self.is_away = False
         self.attempts_while_away = 0
         self._documents: set[str] = set()
@@ -75,10 +78,12 @@ class Destination(BackgroundServer):
             self.attempts_while_away += self.is_away
             return self.is_away
 
-    def take(self, names: Iterator[str]) -> None:
+    def take(self, door: str, names: Iterator[str]) -> None:
         """Keep what a request held."""
         with self._lock:
-            self.found.update(names)
+            for name in names:
+                self.found[name] += 1
+                self.doors[name] = door
 
     def bulk(self, body: bytes) -> bytes:
         """Keep documents by their id, as a data stream does."""
@@ -90,7 +95,9 @@ class Destination(BackgroundServer):
                 status = 409 if identity in self._documents else 201
                 if status == 201:
                     self._documents.add(identity)
-                    self.found[document.get("body", {}).get("text", "")] += 1
+                    text = document.get("body", {}).get("text", "")
+                    self.found[text] += 1
+                    self.doors[text] = "bulk"
                 items.append({"create": {"status": status}})
         return json.dumps({"errors": False, "items": items}).encode()
 
@@ -106,7 +113,7 @@ class _Otlp(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc has no types
     def _export(self, signal: str, body: bytes, context: Any) -> bytes:  # noqa: ANN401
         if self._destination.refuses():
             context.abort(grpc.StatusCode.UNAVAILABLE, "away")
-        self._destination.take(names_of(signal, body))
+        self._destination.take(f"gRPC {signal}", names_of(signal, body))
         return b""
 
 
@@ -125,9 +132,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if "/_bulk" in self.path:
             answer = self.server.bulk(body)
         elif self.path == "/v1/metrics":
-            self.server.take(names_of("metrics", body))
+            self.server.take("OTLP metrics", names_of("metrics", body))
         else:
-            self.server.take(written_names(body))
+            self.server.take("remote write", written_names(body))
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
+from google.protobuf import json_format
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from google.protobuf.message import Message
+
+_MESSAGES: dict[str, type[Message]] = {
+    "traces": ExportTraceServiceRequest,
+    "metrics": ExportMetricsServiceRequest,
+    "logs": ExportLogsServiceRequest,
+}
+_SERVICES = {"traces": "trace.v1.Trace", "metrics": "metrics.v1.Metrics", "logs": "logs.v1.Logs"}
+_IDS = {"traceId", "spanId", "parentSpanId"}
 
 
 class Sender:
@@ -129,6 +147,26 @@ def counter(name: str, value: int, attributes: dict[str, str] | None = None) -> 
             }
         ]
     }
+
+
+def grpc_method(signal: str) -> str:
+    """What takes a signal by OTLP/gRPC."""
+    return f"/opentelemetry.proto.collector.{_SERVICES[signal]}Service/Export"
+
+
+def protobuf_of(signal: str, body: dict[str, Any]) -> bytes:
+    """A request as protobuf: OTLP/JSON has ids in hex, where protobuf's JSON has base64."""
+
+    def converted(value: object, key: str = "") -> object:
+        if isinstance(value, dict):
+            return {name: converted(each, name) for name, each in value.items()}
+        if isinstance(value, list):
+            return [converted(each) for each in value]
+        if key in _IDS and isinstance(value, str):
+            return base64.b64encode(bytes.fromhex(value)).decode()
+        return value
+
+    return json_format.ParseDict(converted(body), _MESSAGES[signal]()).SerializeToString()
 
 
 def bodies_in(path: Path) -> list[str]:

@@ -29,6 +29,7 @@ TELEMETRY_TOKEN: Final = "telemetry-token"
 AUDIT_TOKEN: Final = "audit-token"
 TELEMETRY_BASIC: Final = "agent:telemetry-password"
 AUDIT_BASIC: Final = "auditor:audit-password"
+CLIENT_SECRET: Final = "client-secret"
 # bcrypt, cost 5, of the two above.
 TELEMETRY_USER: Final = "agent:$2a$05$0BruHtSznRyJtnOEA2t.i.MeCJz/.ZEPsptPcdP50XYpVQSoiznNi"
 AUDIT_USER: Final = "auditor:$2a$05$Ov2JWStE2bJ1c.DbEnMmSOEW4RwsnPs1su9/ocIJmssp66jUmSJ3K"
@@ -130,9 +131,9 @@ def start(
         "KAIZEN_OTEL_AUDIT_TOKENS_FILE": f"{AUDIT_TOKEN}\n",
         "KAIZEN_OTEL_HTPASSWD_FILE": f"{TELEMETRY_USER}\n",
         "KAIZEN_OTEL_AUDIT_HTPASSWD_FILE": f"{AUDIT_USER}\n",
-        "KAIZEN_OTEL_GATEWAY_TOKEN_FILE": "upstream-token\n",
-        "KAIZEN_OTEL_GATEWAY_AUDIT_TOKEN_FILE": "upstream-token\n",
-        "KAIZEN_OTEL_GATEWAY_CLIENT_SECRET_FILE": "upstream-secret\n",
+        "KAIZEN_OTEL_GATEWAY_TOKEN_FILE": f"{TELEMETRY_TOKEN}\n",
+        "KAIZEN_OTEL_GATEWAY_AUDIT_TOKEN_FILE": f"{AUDIT_TOKEN}\n",
+        "KAIZEN_OTEL_GATEWAY_CLIENT_SECRET_FILE": CLIENT_SECRET,
     }
     files: dict[str, str] = {}
     for name, content in secrets.items():

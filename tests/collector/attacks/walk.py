@@ -9,34 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import grpc
-from google.protobuf import json_format
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
-)
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.collector.attacks.ask import call, exchange
-from tests.collector.otlp_json import counter, logs, span
+from tests.collector.otlp_json import counter, grpc_method, logs, protobuf_of, span
 
 if TYPE_CHECKING:
-    from google.protobuf.message import Message
-
     from tests.collector.attacks.target import Target
 
 Address = tuple[str, int]
 _LISTEN: Final = "0A"
-_SERVICE: Final = "/opentelemetry.proto.collector"
-SIGNALS: Final = (
-    ("/v1/logs", f"{_SERVICE}.logs.v1.LogsService/Export", logs("in")),
-    ("/v1/traces", f"{_SERVICE}.trace.v1.TraceService/Export", span("in")),
-    ("/v1/metrics", f"{_SERVICE}.metrics.v1.MetricsService/Export", counter("in", 1)),
-)
-_MESSAGES: Final[tuple[type[Message], ...]] = (
-    ExportLogsServiceRequest,
-    ExportTraceServiceRequest,
-    ExportMetricsServiceRequest,
-)
+SIGNALS: Final = {"logs": logs("in"), "traces": span("in"), "metrics": counter("in", 1)}
 
 
 def listening(pid: int) -> set[Address]:
@@ -81,10 +63,10 @@ def knock(target: Target, address: Address) -> None:
     host, port = address
     trusting = ssl.create_default_context(cafile=target.authority)
     for context in (None, trusting):
-        for path, _, body in SIGNALS:
+        for signal, body in SIGNALS.items():
             data = json.dumps(body).encode()
             head = (
-                f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                f"POST /v1/{signal} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
                 f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
             )
             exchange(port, head.encode() + data, context, host)
@@ -95,9 +77,9 @@ def knock(target: Target, address: Address) -> None:
         grpc.secure_channel(f"{host}:{port}", credentials, options),
     ):
         with channel:
-            for (_, method, body), message in zip(SIGNALS, _MESSAGES, strict=True):
-                data = json_format.ParseDict(body, message()).SerializeToString()
-                call(channel, headers={}, body=data, method=method)
+            for signal, body in SIGNALS.items():
+                data = protobuf_of(signal, body)
+                call(channel, headers={}, body=data, method=grpc_method(signal))
 
 
 def readable_by_anybody(target: Target) -> set[Address]:
