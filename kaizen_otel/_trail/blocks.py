@@ -92,11 +92,7 @@ def read_chunks(
 def plain_times(data: bytes) -> tuple[int, tuple[int, int] | None]:
     """Count whole lines, and return their earliest and latest time; None if not all are plain."""
     lines, are_plain = _counted(data)
-    if (
-        not are_plain
-        or data.count(_LINE_NAME) != lines
-        or (b"\\" in data and _HIDING.search(data))
-    ):
+    if not are_plain or data.count(_LINE_NAME) != lines or (b"\\" in data and _HIDING.search(data)):
         return lines, None
     # Each pass over the bytes counts: a trail has a gigabyte for a million records.
     pieces = data.split(_TIME_NAME)
