@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.metadata
 import importlib.util
 import os
+import socket
+import urllib.error
+import urllib.parse
 import uuid
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
 
+from kaizen_otel._doctor_audit import CANARY_EVENT, examine_audit
+from kaizen_otel._doctor_findings import (
+    ENDPOINT,
+    NOT_CHECKED,
+    Finding,
+    refusal,
+    send_once,
+    setting_finding,
+)
 from kaizen_otel._edges import SystemClock, shared_ids
-from kaizen_otel._export import Delivered, Rejected, Retryable
 from kaizen_otel._export.credentials import setting_of
 from kaizen_otel._export.losses import advice
-from kaizen_otel._export.transports import open_transport
 from kaizen_otel._otlp.common import encode_request, encode_resource
 from kaizen_otel._otlp.logs import encode_log_record
 from kaizen_otel._otlp.metrics import encode_number_point, encode_sum
 from kaizen_otel._otlp.traces import encode_span
+from kaizen_otel._prices import open_prices
 from kaizen_otel._resource import SCOPE, resource_attributes
+from kaizen_otel._sampler import Sampler
 from kaizen_otel._variables import without_effect
 from kaizen_otel.config import Config
-from kaizen_otel.errors import KaizenOtelError
+from kaizen_otel.errors import ConfigError
 from kaizen_otel.testing.backends import (
     BackendError,
     query_jaeger_traces,
@@ -36,37 +49,20 @@ if TYPE_CHECKING:
     from kaizen_otel._export import Outcome, Signal
     from kaizen_otel.config import EndpointConfig
 
-Level = Literal["ok", "note", "warning", "error"]
 SERVICE: Final = "kaizen-otel-doctor"
-CANARY_EVENT: Final = "kaizen.doctor.canary"
 _CANARY_METRIC: Final = "kaizen.doctor.canary"
-_SEND_TIMEOUT_NS: Final = 10_000_000_000
 _ARRIVAL_S: Final = 20.0
-_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
-_AUDIT_ENDPOINT: Final = "KAIZEN_OTEL_AUDIT_ENDPOINT"
+_OPTIONS: Final[dict[str, str]] = {
+    "Jaeger": "--jaeger",
+    "Prometheus": "--prometheus",
+    "the store": "--elasticsearch",
+}
 # One metric for each signal and place; processes that still report.
 _LOST: Final = (
     "sum by (job, service_name, error_type) ("
     '{__name__=~"otel_sdk_(exporter|processor)_.+_(exported|processed)_total", error_type!=""}'
     ") > 0"
 )
-_ABOUT_US: Final = frozenset({"config", "unauthenticated", "forbidden"})
-_SEE_MESSAGE: Final = "correct the setting that is named, or the file that it names"
-_NOT_CHECKED: Final = "accepted by the Collector, arrival not checked"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing the doctor looked at: what it is, how it is, and what to do."""
-
-    subject: str
-    level: Level
-    message: str
-    fix: str = ""
-
-    def as_dict(self) -> dict[str, str]:
-        """The finding for JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +85,13 @@ def examine(
     """Look at the settings, send one canary per signal, and ask the given backends for it.
 
     Without a backend's URL its signal ends at "accepted by the Collector, arrival not checked".
+    Raises ``ConfigError`` for a URL that is none.
     """
+    for option, url in zip(_OPTIONS.values(), (jaeger, prometheus, elasticsearch), strict=True):
+        _check_url(option, url)
     environment = os.environ if environ is None else environ
     config = Config.from_environment(environment)
-    findings = [_setting(text) for text in (*config.warnings, *without_effect(environment))]
+    findings = [setting_finding(text) for text in _warnings(config, environment)]
     findings += _credentials(config)
     findings += _kaizen()
     findings.append(_spool(config))
@@ -126,17 +125,29 @@ def examine(
             findings.append(_signal(config, signal, canary, url, backend, ask, arrival_s))
     if prometheus is not None:
         findings += _losses(prometheus)
-    findings.append(_audit(config, canary))
+    findings += examine_audit(config)
     return findings
 
 
-def worst(findings: list[Finding]) -> Level:
-    """The most serious level among the findings."""
-    order: tuple[Level, ...] = ("error", "warning", "note", "ok")
-    for level in order:
-        if any(finding.level == level for finding in findings):
-            return level
-    return "ok"
+def _check_url(option: str, url: str | None) -> None:
+    try:
+        parts = urllib.parse.urlsplit(url or "http://localhost")
+        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise ConfigError(f"{option} {url}: give an http:// or https:// address")
+
+
+def _warnings(config: Config, environment: Mapping[str, str]) -> list[str]:
+    """What an agent with these settings would warn of at its start."""
+    texts = list(config.warnings)
+    Sampler(config.sampler, config.sampler_argument, warn=texts.append)
+    try:
+        open_prices(config.prices)
+    except ConfigError as error:
+        texts.append(str(error))
+    return [*texts, *without_effect(environment)]
 
 
 def _promql(canary: Canary) -> str:
@@ -164,10 +175,6 @@ def _loss(labels: Mapping[str, str], count: int) -> Finding:
         f"{count} items for the reason {reason}",
         fix=advice(reason),
     )
-
-
-def _setting(text: str) -> Finding:
-    return Finding(subject="settings", level="warning", message=text)
 
 
 def _credentials(config: Config) -> list[Finding]:
@@ -246,82 +253,59 @@ def _signal(
             message=f"OTEL_{signal.upper()}_EXPORTER={config.exporters[signal]}: nothing is sent",
         )
     endpoint = config.endpoints[signal]
-    refused = _refusal(signal, endpoint, send_canary(signal, endpoint, config, canary, _ENDPOINT))
+    refused = refusal(signal, endpoint, send_canary(signal, endpoint, config, canary))
     if refused is not None:
         return refused
     if url is None:
-        return Finding(subject=signal, level="ok", message=f"{_NOT_CHECKED} ({endpoint.endpoint})")
-    option = {"Jaeger": "--jaeger", "Prometheus": "--prometheus"}.get(backend, "--elasticsearch")
+        return Finding(subject=signal, level="ok", message=f"{NOT_CHECKED} ({endpoint.endpoint})")
     try:
-        wait_until(lambda: ask(url), arrival_s)
+        wait_until(lambda: _asked(lambda: ask(url)), arrival_s)
     except (TimeoutError, BackendError, OSError) as error:
         return Finding(
             subject=signal,
             level="error",
             message=f"accepted by the Collector, but {backend} at {url} does not show it "
             f"after {arrival_s:.0f} s: {error}",
-            fix=f"look at the Collector's log and at its destination for {signal}; check {option}",
+            fix=f"look at the Collector's log and at its destination for {signal}; check "
+            f"{_OPTIONS[backend]}",
+        )
+    except _NoBackendError as error:
+        return Finding(
+            subject=signal,
+            level="error",
+            message=f"accepted by the Collector, but {backend} cannot be asked at {url}: {error}",
+            fix=f"correct {_OPTIONS[backend]}",
         )
     return Finding(subject=signal, level="ok", message=f"arrived in {backend} at {url}")
 
 
-def _audit(config: Config, canary: Canary) -> Finding:
-    endpoint = config.audit.endpoint
-    refused = _refusal(
-        "audit", endpoint, send_canary("logs", endpoint, config, canary, _AUDIT_ENDPOINT)
-    )
-    if refused is not None:
-        return refused
-    directory = config.audit.trail_directory
-    if directory is None or not directory.is_dir():
-        return Finding(subject="audit", level="ok", message=f"{_NOT_CHECKED} ({endpoint.endpoint})")
-    needle = canary.instance_id.encode()
-    for path in sorted(directory.glob("audit*.jsonl")):
-        if needle in path.read_bytes():
-            return Finding(subject="audit", level="ok", message=f"arrived in {path}")
-    return Finding(
-        subject="audit",
-        level="error",
-        message=f"accepted by the Collector, but it is not in {directory}",
-        fix="KAIZEN_OTEL_AUDIT_DIR must be the folder that this Collector writes",
-    )
+class _NoBackendError(Exception):
+    """Nothing there that could answer later."""
 
 
-def _refusal(subject: str, endpoint: EndpointConfig, outcome: Outcome) -> Finding | None:
-    setting = "KAIZEN_OTEL_AUDIT_ENDPOINT" if subject == "audit" else "OTEL_EXPORTER_OTLP_ENDPOINT"
-    match outcome:
-        case Delivered(rejected_count=0):
-            return None
-        case Delivered(message=message):
-            return Finding(
-                subject=subject,
-                level="error",
-                message=f"{endpoint.endpoint} rejected the canary: {message}",
-                fix="look at the Collector's log",
-            )
-        case Retryable(reason=reason, message=message) | Rejected(reason=reason, message=message):
-            if reason in _ABOUT_US:
-                return Finding(subject=subject, level="error", message=message, fix=_SEE_MESSAGE)
-            return Finding(
-                subject=subject,
-                level="error",
-                message=message,
-                fix=f"start a Collector ('kaizen-otel collector run') or correct {setting}",
-            )
+def _asked(ask: Callable[[], object]) -> object:
+    """The answer; raises ``_NoBackendError`` where waiting is in vain."""
+    try:
+        return ask()
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, ConnectionRefusedError | socket.gaierror):
+            raise _NoBackendError(error.reason.strerror) from error
+        raise
+    except (ValueError, LookupError, TypeError, http.client.HTTPException) as error:
+        raise _NoBackendError(f"its answer is another program's ({error})") from error
 
 
 def send_canary(
-    signal: Signal, endpoint: EndpointConfig, config: Config, canary: Canary, setting: str
+    signal: Signal, endpoint: EndpointConfig, config: Config, canary: Canary
 ) -> Outcome:
-    """Send one span, data point or record and return what became of it."""
-    clock = SystemClock()
-    now_ns = clock.time_ns()
+    """Send one span, data point or log record and return what became of it."""
+    now_ns = SystemClock().time_ns()
     mark: dict[str, Any] = {"kaizen.doctor.instance": canary.instance_id}
     if signal == "traces":
         item = encode_span(
             trace_id=canary.trace_id,
             span_id=canary.span_id,
-            name="kaizen.doctor.canary",
+            name=CANARY_EVENT,
             start_ns=now_ns - 1_000_000,
             end_ns=now_ns,
             attributes=mark,
@@ -338,7 +322,7 @@ def send_canary(
             severity_number=9,
             severity_text="INFO",
             body="canary of kaizen-otel doctor",
-            attributes={**mark, "audit.record.id": shared_ids().uuid7()},
+            attributes=mark,
             trace_id=canary.trace_id,
             span_id=canary.span_id,
             event_name=CANARY_EVENT,
@@ -346,15 +330,4 @@ def send_canary(
     resource = encode_resource(
         resource_attributes(SERVICE, canary.instance_id, config.resource_attributes)
     )
-    try:
-        transport = open_transport(endpoint, clock=clock, setting=setting)
-    except KaizenOtelError as error:
-        return Rejected(reason="config", message=str(error))
-    try:
-        return transport.send(
-            signal,
-            encode_request([(resource, SCOPE, "", [item])]),
-            deadline_ns=clock.monotonic_ns() + _SEND_TIMEOUT_NS,
-        )
-    finally:
-        transport.close()
+    return send_once(signal, endpoint, encode_request([(resource, SCOPE, "", [item])]), ENDPOINT)

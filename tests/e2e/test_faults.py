@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 import kaizen_otel
+from kaizen_otel import AuditTrailManager
 from kaizen_otel._collector.resources import config_path
 from kaizen_otel._collector.run import CollectorProcess, free_ports
-from kaizen_otel._doctor import examine, worst
+from kaizen_otel._doctor import examine
+from kaizen_otel._doctor_findings import worst
+from kaizen_otel._edges import OsFilesystem
+from kaizen_otel._trail.verify import Settings, Sources
+from kaizen_otel._trail.verify import verify as verify_trail
 from kaizen_otel.errors import ConfigError
 from kaizen_otel.testing.capture import OtlpCapture
 from tests.e2e.world import World
@@ -164,18 +169,29 @@ def test_an_unknown_keyword_or_metric_kind_is_one_clear_error(world: World) -> N
 
 def test_the_doctor_says_where_each_signal_arrived(world: World) -> None:
     findings = {f.subject: f for f in examine() if f.subject != "Kaizen"}
-    for subject in ("traces", "metrics", "logs", "audit"):
+    for subject in ("traces", "metrics", "logs"):
         assert findings[subject].level == "ok"
         assert "arrival not checked" in findings[subject].message
+    assert findings["audit"].level == "ok"
     assert world.collector.running()
 
 
-def test_the_doctor_finds_the_canary_in_the_trail(
+def test_the_doctor_finds_its_record_in_the_trail_which_verifies_as_before(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("KAIZEN_OTEL_AUDIT_DIR", str(world.data / "audit"))
+    """Without a key of the agents it sends none: a stranger's record would be tampering."""
+    trail = world.data / "audit"
+    monkeypatch.setenv("KAIZEN_OTEL_AUDIT_DIR", str(trail))
+    (audit,) = [finding for finding in examine() if finding.subject == "audit"]
+    assert audit.level == "ok"
+    assert "no agent has made a signing key" in audit.message
+    make_key()
     (audit,) = [finding for finding in examine() if finding.subject == "audit"]
     assert audit.message.startswith("arrived in")
+    verdict = verify_trail(
+        Sources(trails=(str(trail),)), settings=Settings(jobs=1), filesystem=OsFilesystem()
+    )
+    assert verdict.count("tampering") == 0, verdict.findings
 
 
 def test_the_doctor_says_when_a_backend_does_not_show_the_canary(world: World) -> None:
@@ -195,6 +211,13 @@ def test_a_server_that_refuses_is_told_from_one_that_is_away(
         findings = {f.subject: f for f in examine()}
     assert findings["traces"].level == "error"
     assert "OTEL_EXPORTER_OTLP_HEADERS" in findings["traces"].message
+
+
+def make_key() -> None:
+    """As the first agent with this spool does."""
+    audit = AuditTrailManager()
+    assert audit.record("agent", "tool_execute", {}, "success").wait(10)
+    audit.shutdown(timeout_ms=5_000)
 
 
 def point_at(monkeypatch: pytest.MonkeyPatch, folder: Path, endpoint: str) -> None:

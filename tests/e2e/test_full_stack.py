@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from kaizen_otel import AuditTrailManager
 from kaizen_otel._doctor import examine
 from kaizen_otel._stack import NativeStack, StackPorts
 from kaizen_otel.errors import SetupError
@@ -118,6 +119,10 @@ def test_the_doctor_finds_every_canary_where_it_should_arrive(
     monkeypatch.setenv("KAIZEN_OTEL_AUDIT_ENDPOINT", urls["audit"])
     monkeypatch.setenv("KAIZEN_OTEL_SPOOL_DIR", str(tmp_path / "spool"))
     monkeypatch.setenv("KAIZEN_OTEL_AUDIT_DIR", str(stack.audit_directory))
+    # As the first agent does: the doctor signs with what is there.
+    audit = AuditTrailManager()
+    assert audit.record("agent", "tool_execute", {}, "success").wait(10)
+    audit.shutdown(timeout_ms=5_000)
     findings = {
         finding.subject: finding
         for finding in examine(

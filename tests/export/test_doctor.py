@@ -9,9 +9,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from kaizen_otel import _semconv_sdk
-from kaizen_otel._doctor import examine, worst
+from kaizen_otel._doctor import examine
+from kaizen_otel._doctor_findings import worst
 from kaizen_otel._export.losses import advice
 from kaizen_otel._prometheus_text import prometheus_name
+from kaizen_otel._signing import Ed25519Signer
+from kaizen_otel.errors import ConfigError
 from kaizen_otel.testing.capture import OtlpCapture
 from tests.export.servers import RawServer, answer
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from kaizen_otel._doctor import Finding
+    from kaizen_otel._doctor_findings import Finding
 
 pytestmark = pytest.mark.export
 
@@ -138,3 +141,77 @@ def test_a_token_file_that_cannot_be_used_and_one_that_is_refused_are_findings(
     assert {traces.level, audit.level} == {"error"}
     assert "setting that is named" in audit.fix
     assert "s3cret" not in str(findings)
+
+
+def records(capture: OtlpCapture) -> list[str]:
+    """The names of the audit records; the canary among the logs has a severity."""
+    return [one["eventName"] for one in capture.logs() if "severityNumber" not in one]
+
+
+def test_a_record_is_sent_with_the_agents_key_and_never_with_another(
+    capture: OtlpCapture, tmp_path: Path
+) -> None:
+    """Whatever else it wrote into the trail would be tampering for its verifiers."""
+    (audit,) = of(examine(environ=environ(capture, tmp_path)), "audit")
+    assert "no record was sent" in audit.message
+    assert records(capture) == []
+    key = tmp_path / "agents.key"
+    key.write_bytes(Ed25519Signer.generate().to_pem())
+    key.chmod(0o600)
+    variables = environ(capture, tmp_path, KAIZEN_OTEL_SIGNING_KEY=str(key))
+    (audit,) = of(examine(environ=variables), "audit")
+    assert (audit.level, "accepted by the Collector" in audit.message) == ("ok", True)
+    assert records(capture) == [
+        "kaizen.audit.started",
+        "kaizen.doctor.canary",
+        "kaizen.audit.stopped",
+    ]
+    variables["KAIZEN_OTEL_AUDIT_DIR"] = str(tmp_path / "elsewhere")
+    (audit,) = of(examine(environ=variables), "audit")
+    assert audit.level == "error"
+    assert "KAIZEN_OTEL_AUDIT_DIR" in audit.fix
+
+
+def test_what_an_agent_would_warn_of_at_its_start_is_a_finding(
+    capture: OtlpCapture, tmp_path: Path
+) -> None:
+    variables = {
+        "OTEL_TRACES_SAMPLER": "alway_on",
+        "KAIZEN_OTEL_PRICES": str(tmp_path / "prices"),
+        "KAIZEN_OTEL_SIGNING_KEY": str(tmp_path / "key"),
+    }
+    findings = examine(environ=environ(capture, tmp_path, **variables))
+    texts = [finding.message for finding in of(findings, "settings")]
+    assert [text.partition("=")[0] for text in texts] == [
+        "OTEL_TRACES_SAMPLER",
+        "KAIZEN_OTEL_PRICES",
+    ]
+    (audit,) = of(findings, "audit")
+    assert "UNSIGNED" in audit.message
+    assert str(tmp_path / "key") in audit.message
+    assert records(capture) == []
+
+
+@pytest.mark.parametrize("url", ["localhost:16686", "ftp://localhost", "http://", "http://a:b"])
+def test_an_address_that_is_none_is_told_by_the_option(url: str) -> None:
+    with pytest.raises(ConfigError, match=f"--jaeger {url}"):
+        examine(jaeger=url)
+
+
+def a_page(connection: socket.socket, number: int, server: RawServer) -> None:
+    del number, server
+    connection.recv(65536)
+    connection.sendall(answer(body=b"<html>", content_type="text/html", connection="close"))
+
+
+def test_a_backend_that_is_not_there_or_another_program_is_not_waited_for(
+    capture: OtlpCapture, tmp_path: Path
+) -> None:
+    variables = environ(capture, tmp_path)
+    (closed,) = of(examine(environ=variables, jaeger="http://127.0.0.1:9"), "traces")
+    assert "cannot be asked at http://127.0.0.1:9: Connection refused" in closed.message
+    with RawServer(a_page) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        (other,) = of(examine(environ=variables, elasticsearch=url), "logs")
+    assert "another program" in other.message
+    assert other.fix == "correct --elasticsearch"
