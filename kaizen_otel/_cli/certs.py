@@ -22,6 +22,7 @@ from kaizen_otel._collector.certs import (
     describe,
     moment_of,
     names_in,
+    refuse_unusable,
 )
 from kaizen_otel._collector.certs_check import check_certificate
 from kaizen_otel._edges import OsFilesystem, SystemClock
@@ -71,6 +72,7 @@ def new_command(
     """
 
     def run() -> list[Issued]:
+        refuse_unusable(("server", *clients), hosts, (days, ca_days))
         authority = Authority.make(
             directory.absolute(), days=ca_days, filesystem=OsFilesystem(), clock=SystemClock()
         )

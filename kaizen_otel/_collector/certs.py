@@ -104,6 +104,7 @@ class Authority:
     @classmethod
     def load(cls, directory: Path, *, filesystem: Filesystem, clock: Clock) -> Authority:
         """Read the authority of a folder.  Raises ``ConfigError`` if it cannot be used."""
+        names_in(directory)
         certificate_path, key_path = _paths(directory, AUTHORITY)
         certificate = read_certificates(certificate_path)[0]
         key = read_key(key_path)
@@ -195,6 +196,18 @@ class Authority:
         replace_file(self._filesystem, str(certificate_path), certificate_pem, is_durable=True)
         certificate_path.chmod(_READABLE)
         return describe(self.directory, name)
+
+
+def refuse_unusable(names: Sequence[str], hosts: Sequence[str], days: Sequence[int]) -> None:
+    """Raise ``ConfigError`` for what no certificate can be made of; so nothing is half made."""
+    for number, name in enumerate(names):
+        _check_name(name)
+        if name in names[:number]:
+            raise ConfigError(f"two certificates cannot both be called {name!r}: nothing was made")
+    for host in hosts:
+        _general_name(host)
+    for count in days:
+        _days(count)
 
 
 def describe(directory: Path, name: str) -> Issued:

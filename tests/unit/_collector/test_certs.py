@@ -234,3 +234,32 @@ def test_an_authority_with_another_key_signs_nothing(tmp_path: Path, clock: Fixe
     (tmp_path / "ours/ca.key").write_bytes((tmp_path / "theirs/ca.key").read_bytes())
     with pytest.raises(ConfigError, match="is not the key of"):
         Authority.load(tmp_path / "ours", filesystem=OsFilesystem(), clock=clock)
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        ("--days", "0"),
+        ("--ca-days", "99999"),
+        ("--host", "http://collector:4318"),
+        ("--client", "ca"),
+        ("--client", "server"),
+        ("--client", "agents", "--client", "agents"),
+    ],
+    ids=" ".join,
+)
+def test_of_a_wish_that_cannot_be_met_nothing_is_made(
+    wish: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Half of a folder would refuse the corrected command."""
+    folder = tmp_path / "certs"
+    done = CliRunner().invoke(certs, ["new", str(folder), *wish])
+    assert isinstance(done.exception, ConfigError)
+    assert wish[-1] in str(done.exception)
+    assert not folder.exists()
+
+
+def test_where_no_authority_is_the_command_that_makes_one_is_named(tmp_path: Path) -> None:
+    done = CliRunner().invoke(certs, ["add", str(tmp_path), "agents"])
+    assert isinstance(done.exception, ConfigError)
+    assert str(done.exception).endswith("has no ca.crt: make one with `kaizen-otel certs new`")
