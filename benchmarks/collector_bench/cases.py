@@ -69,6 +69,8 @@ SMALL: Final = 16
 LARGE: Final = 512
 _REQUESTS: Final = {SMALL: 500, LARGE: 80}
 CONNECTIONS: Final = 8
+MANY: Final = 64
+"""Connections of as many agents, each with one audit record at a time."""
 _AUDIT_REQUESTS: Final = {1: 1_500, 64: 300}
 
 
@@ -123,7 +125,7 @@ def telemetry_cases() -> list[Case]:
 
 
 def audit_cases(*, can_sync: bool) -> list[Case]:
-    """The audit pipeline: one shipper, and eight at once."""
+    """The audit pipeline: one shipper, eight at once, and many that send single records."""
     return [
         Case(
             name="audit",
@@ -135,7 +137,7 @@ def audit_cases(*, can_sync: bool) -> list[Case]:
             syncs=syncs,
         )
         for items in _AUDIT_REQUESTS
-        for connections in (1, CONNECTIONS)
+        for connections in (1, CONNECTIONS, *((MANY,) if items == 1 else ()))
         for syncs in ((False, True) if can_sync else (False,))
     ]
 

@@ -186,7 +186,7 @@ def page(found: Document) -> str:
     values = {
         **{key: value for key, value in found.items() if key != "rows"},
         "caution": _CAUTION if found["load_end"] > found["cores"] + 1 else "",
-        "connections": max(row["connections"] for row in found["rows"]),
+        "connections": max(row["connections"] for row in _rows(found, SIGNALS)),
         "undelivered": f"{sum(row['undelivered'] for row in found['rows']):.0f}",
         "generator": statistics.median(shares["generator"]),
         "generator_max": shares["generator"][-1],
