@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import click
 
+from kaizen_otel._cli.disk import UNREADABLE, tell
 from kaizen_otel._version import __version__
 from kaizen_otel.errors import KaizenOtelError
 
@@ -27,7 +28,6 @@ _COMMANDS: Final = {
     "stack": "stack",
     "view": "view",
 }
-_UNREADABLE: Final = 3
 _INTERRUPTED: Final = 130
 _READER_LEFT: Final = 141
 
@@ -72,7 +72,7 @@ def main() -> None:
         if sys.__stdout__ is not None:
             sys.__stdout__.flush()
     except OSError as error:
-        code = code if code == _UNREADABLE else _failed(error)
+        code = code if code == UNREADABLE else _failed(error)
         # Else the interpreter tries once more at its end, and complains.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(code)
@@ -104,5 +104,4 @@ def _failed(error: OSError) -> int:
     """Return the exit code, after a word why if nobody had one yet."""
     if isinstance(error, BrokenPipeError):
         return _READER_LEFT
-    click.echo(f"error: cannot be read or written: {error}", err=True)
-    return _UNREADABLE
+    return tell(error)

@@ -8,10 +8,12 @@ import os
 import re
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from kaizen_otel._cli.disk import tell
 from kaizen_otel._collector.resources import cache_directory
 from kaizen_otel._edges import OsFilesystem, SystemClock
 from kaizen_otel._trail.times import TimeIndex
@@ -30,9 +32,10 @@ if TYPE_CHECKING:
 CLEAN: Final = 0
 TAMPERING: Final = 1
 INCOMPLETE: Final = 2
-UNREADABLE: Final = 3
 SHOWN_MAX: Final = 20
 
+_TRAIL: Final = "set KAIZEN_OTEL_AUDIT_DIR"
+_TRACE_ID: Final = re.compile(r"[0-9a-fA-F]{32}")
 _NANOSECONDS: Final = 10**9
 _MEBIBYTE: Final = 1024 * 1024
 _SHOW_EVERY_NS: Final = _NANOSECONDS // 4
@@ -137,9 +140,13 @@ def filter_of(
 ) -> Filter:
     """Return the filter that the options mean; ``root`` is the spool whose key finds a user.
 
-    Raises ``click.UsageError`` if a user cannot be found by name.
+    Raises ``click.UsageError`` if a user cannot be found by name, and for what nothing can match.
     """
     user, trace_id = asked["user"], asked["trace_id"]
+    if trace_id is not None and not _TRACE_ID.fullmatch(trace_id):
+        raise click.UsageError(f"--trace {trace_id}: a trace id has 32 hexadecimal digits")
+    if since is not None and until is not None and since > until:
+        raise click.UsageError("--since is later than --until: no record can lie between")
     if user is not None and not user.startswith(PREFIX):
         user = pseudonym_of_user(root, user)
     return Filter(
@@ -256,7 +263,14 @@ def needed(trail: str | None) -> str:
     """Return the trail folder; raises ``click.UsageError`` if none is named."""
     folder = folders(None, trail)[1]
     if folder is None:
-        raise click.UsageError("which trail? Give --trail DIR or set KAIZEN_OTEL_AUDIT_DIR")
+        raise click.UsageError(f"which trail? Give --trail DIR or {_TRAIL}")
+    return no_file(folder)
+
+
+def no_file(folder: str) -> str:
+    """Return the trail folder; raises ``click.UsageError`` if it is one of its files."""
+    if Path(folder).is_file():
+        raise click.UsageError(f"{folder} is a file: give --trail its folder, or {_TRAIL}")
     return folder
 
 
@@ -267,8 +281,7 @@ def readable(run: Callable[[], int]) -> int:
     except BrokenPipeError:
         raise  # whoever reads our output has enough: that is no fault of the trail
     except OSError as error:
-        click.echo(f"error: cannot be read or written: {error}", err=True)
-        return UNREADABLE
+        return tell(error)
 
 
 def print_problems(report: Report) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from kaizen_otel._cli.audit_common import CLEAN, UNREADABLE, Time, json_option, spool_option
+from kaizen_otel._cli.audit_common import CLEAN, Time, json_option, readable, spool_option
 from kaizen_otel._edges import OsFilesystem, SystemClock
 from kaizen_otel._signing import (
     SETTING,
@@ -68,7 +68,7 @@ def new_command(*, file: str, as_json: bool) -> int:
             _print_pinning(signer)
         return CLEAN
 
-    return _on_disk(run)
+    return readable(run)
 
 
 @keys.command("show")
@@ -87,7 +87,7 @@ def show_command(*, file: str | None, spool: str | None, public: bool, as_json: 
             _print_key(signer, path, as_json=as_json)
         return CLEAN
 
-    return _on_disk(run)
+    return readable(run)
 
 
 @keys.command("rotate")
@@ -134,7 +134,7 @@ def rotate_command(*, file: str | None, spool: str | None, as_json: bool, timeou
         _print_pinning(done.new)
         return CLEAN
 
-    return _on_disk(run)
+    return readable(run)
 
 
 @click.group()
@@ -184,7 +184,7 @@ def add_command(
         click.echo(json.dumps(described_key(trusted)) if as_json else text)
         return CLEAN
 
-    return _on_disk(run)
+    return readable(run)
 
 
 @trust.command("list")
@@ -208,7 +208,7 @@ def list_command(*, trust: str | None, as_json: bool) -> int:
         click.echo(f"{path}: {len(described)} trusted keys", err=True)
         return CLEAN
 
-    return _on_disk(run)
+    return readable(run)
 
 
 @trust.command("remove")
@@ -233,7 +233,7 @@ def remove_command(*, key_id: str, trust: str | None, as_json: bool) -> int:
         click.echo(json.dumps(left) if as_json else text)
         return CLEAN
 
-    return _on_disk(run)
+    return readable(run)
 
 
 def _signer(file: str | None, spool: str | None) -> tuple[Ed25519Signer, str | None]:
@@ -327,13 +327,3 @@ def _print_pinning(signer: Signer) -> None:
 
 def _warn(text: str) -> None:
     click.echo(f"warning: {text}", err=True)
-
-
-def _on_disk(run: Callable[[], int]) -> int:
-    try:
-        return run()
-    except BrokenPipeError:
-        raise  # whoever reads our output has enough: that is no fault of the files
-    except OSError as error:
-        click.echo(f"error: cannot be read or written: {error}", err=True)
-        return UNREADABLE

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 import threading
 from itertools import chain, islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -20,6 +23,7 @@ from kaizen_otel._cli.audit_common import (
     folders,
     json_option,
     needed,
+    no_file,
     print_problems,
     print_record,
     pseudonyms_of,
@@ -29,6 +33,7 @@ from kaizen_otel._cli.audit_common import (
     spool_option,
     time_index,
     trail_option,
+    warn,
 )
 from kaizen_otel._edges import OsFilesystem, SystemClock
 from kaizen_otel._trail.range import read_range
@@ -80,7 +85,9 @@ def query(
         index = None if no_index else time_index(filesystem)
         stored: Iterator[StoredRecord] = iter(())
         if folder is not None:
-            found_in_trail = read_range(filesystem, folder, wanted, report=report, index=index)
+            found_in_trail = read_range(
+                filesystem, no_file(folder), wanted, report=report, index=index
+            )
             stored = (found.record for found in found_in_trail)
         found = distinct(chain(stored, waiting))
         for record in islice(found, limit):
@@ -113,8 +120,11 @@ def tail(
 
     def run() -> int:
         folder = needed(trail)
+        is_there = Path(folder).is_dir()
+        if not is_there:
+            _wait_for(folder, is_waiting=not once)
         wanted = filter_of(folders(spool, None)[0], asked)
-        following = Tail(OsFilesystem(), folder, from_start=from_start)
+        following = Tail(OsFilesystem(), folder, from_start=from_start or not is_there)
         clock, never = SystemClock(), threading.Event()
         while True:
             for record in following.poll():
@@ -128,6 +138,13 @@ def tail(
             clock.wait(never, _POLL_NS)
 
     return readable(run)
+
+
+def _wait_for(folder: str, *, is_waiting: bool) -> None:
+    """Say that there is no trail yet, which a slip of the pen looks like; or raise."""
+    if not is_waiting:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder)
+    warn(f"{folder} is not there yet: waiting for it")
 
 
 @click.command()

@@ -90,9 +90,10 @@ def verify(
     )
     progress.end()
     if as_json:
-        click.echo(json.dumps(verdict_json(verdict), ensure_ascii=False))
+        shown = verdict_json(verdict, had_anchors=bool(anchors))
+        click.echo(json.dumps(shown, ensure_ascii=False))
     else:
-        _print(verdict)
+        _print(verdict, had_anchors=bool(anchors))
     if emit and not _emit(verdict):
         warn("the verdict was NOT sent as metrics: see OTEL_EXPORTER_OTLP_ENDPOINT")
     return verdict.exit_code
@@ -109,7 +110,7 @@ def _default(spools: tuple[str, ...]) -> tuple[str, ...]:
     return ()
 
 
-def _print(verdict: Verdict) -> None:
+def _print(verdict: Verdict, *, had_anchors: bool) -> None:
     """Print findings, the first of each severity, then the verdict."""
     for severity in ("note", "incomplete", "tampering"):
         found = [finding for finding in verdict.findings if finding.severity == severity]
@@ -119,7 +120,7 @@ def _print(verdict: Verdict) -> None:
         more = verdict.count(severity) - min(len(found), SHOWN_MAX)
         if more:
             click.echo(f"... and {more:,} more findings of this severity: see --json")
-    for line in verdict_lines(verdict):
+    for line in verdict_lines(verdict, had_anchors=had_anchors):
         click.echo(line)
 
 

@@ -22,17 +22,17 @@ _LEADS: Final = {
 }
 
 
-def verdict_lines(verdict: Verdict) -> Iterator[str]:
-    """Yield the verdict, and what it does not say."""
+def verdict_lines(verdict: Verdict, *, had_anchors: bool = False) -> Iterator[str]:
+    """Yield the verdict, and what it does not say; ``had_anchors``: some were given."""
     streams = counted(len(verdict.streams), "stream")
     again = f", {verdict.duplicates:,} came more than once" if verdict.duplicates else ""
     yield _LEADS[verdict.exit_code]
     yield f"Read {counted(verdict.records, 'record')} in {streams}{again}; {_counts(verdict)}."
     if verdict.records:
-        yield from unproved(verdict)
+        yield from unproved(verdict, had_anchors=had_anchors)
 
 
-def unproved(verdict: Verdict) -> Iterator[str]:
+def unproved(verdict: Verdict, *, had_anchors: bool = False) -> Iterator[str]:
     """Yield what a verdict, also a clean one, cannot prove."""
     if not verdict.is_pinned:
         yield (
@@ -43,8 +43,9 @@ def unproved(verdict: Verdict) -> Iterator[str]:
         yield "Signatures were not checked: a chain that was hashed anew would not be noticed."
     if not verdict.anchors:
         yield (
-            "No anchors were given: a stream that is gone, or the end of one that was cut off, "
-            "would not be noticed. Give --anchors."
+            f"No anchors were {'found in --anchors' if had_anchors else 'given'}: a stream that is "
+            "gone, or the end of one that was cut off, would not be noticed. "
+            f"{'Correct' if had_anchors else 'Give'} --anchors."
         )
         return
     exposed = [s for s in verdict.streams if not s.is_closed and s.anchored_to < s.last]
@@ -73,7 +74,7 @@ def finding_lines(finding: Finding) -> Iterator[str]:
         yield f"    {finding.hint}"
 
 
-def verdict_json(verdict: Verdict) -> dict[str, object]:
+def verdict_json(verdict: Verdict, *, had_anchors: bool = False) -> dict[str, object]:
     """Return a verdict as one JSON object."""
     return {
         "verdict": _WORDS[verdict.exit_code],
@@ -90,7 +91,7 @@ def verdict_json(verdict: Verdict) -> dict[str, object]:
         ],
         "findings": [{**asdict(finding), "hint": finding.hint} for finding in verdict.findings],
         "streams": [asdict(stream) for stream in verdict.streams],
-        "unproved": list(unproved(verdict)) if verdict.records else [],
+        "unproved": list(unproved(verdict, had_anchors=had_anchors)) if verdict.records else [],
     }
 
 

@@ -131,3 +131,43 @@ def test_whoever_has_read_enough_may_go(house: House) -> None:
     process.wait(60)
     assert "Traceback" not in error
     assert "cannot be read" not in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--trace", "5a5dc415"], "32 hexadecimal digits"),
+        (["--since", "2026-11-24", "--until", "2026-11-23"], "--since is later than --until"),
+        (["--trail", __file__], "give --trail its folder"),
+    ],
+)
+def test_a_question_that_nothing_can_answer_is_a_wrong_argument(
+    arguments: list[str], named: str, house: House
+) -> None:
+    """Silence would look like an answer."""
+    assert named in str(house.run("query", *arguments).exception)
+
+
+def test_tail_tells_of_a_folder_that_is_not_there(house: House) -> None:
+    result = house.run("tail", "--once", "--trail", "/no/such/folder")
+    assert result.return_value == 3
+    assert "/no/such/folder cannot be read" in result.stderr
+
+
+def test_tail_waits_for_a_trail_that_begins_later_and_says_so(tmp_path: Path) -> None:
+    program = str(Path(sys.executable).with_name("kaizen-otel"))
+    folder = tmp_path / "trail"
+    process = subprocess.Popen(
+        [program, "audit", "tail", "--trail", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stderr.readline() == f"warning: {folder} is not there yet: waiting for it\n"
+    folder.mkdir()
+    (folder / ACTIVE).write_bytes(line(record(1, START_NS, agent="first")))
+    assert "first" in process.stdout.readline()
+    process.terminate()
+    process.communicate()

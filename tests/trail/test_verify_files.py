@@ -337,6 +337,15 @@ def test_a_file_without_anchors_is_told(content: bytes, big: Path, tmp_path: Pat
     assert (gone.exit_code, _wrong(gone)) == (3, {"unreadable"})
 
 
+def test_anchors_that_were_given_in_vain_are_not_asked_for_again(big: Path, tmp_path: Path) -> None:
+    (tmp_path / "anchors").write_text("{}\n")
+    arguments = ["audit", "verify", str(big / "trail")]
+    done = CliRunner().invoke(cli, [*arguments, "--anchors", str(tmp_path / "anchors")])
+    assert done.stdout.splitlines()[-1].startswith("No anchors were found in --anchors: ")
+    done = CliRunner().invoke(cli, arguments)
+    assert done.stdout.splitlines()[-1].startswith("No anchors were given: ")
+
+
 def test_a_cut_end_is_found_by_the_anchor_file(big: Path, tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     path.write_bytes(b"".join(_lines(big)[:-4]))
