@@ -103,6 +103,26 @@ def test_helm_test_asks_each_backend_for_its_signal(charts: Charts) -> None:
 
 
 @pytest.mark.parametrize(
+    ("audit", "makes_key"),
+    [
+        ({}, True),
+        ({"trustSecret": {"name": "trust"}}, False),
+        ({"enabled": False}, False),
+    ],
+)
+def test_the_record_of_helm_test_is_signed_with_a_key_of_its_own_where_nobody_names_trusted_ones(
+    charts: Charts, audit: dict[str, object], makes_key: bool
+) -> None:
+    """A verifier that is told whom to trust would accuse the trail because of it."""
+    job = signals_test(charts.render({"audit": audit}, base="demonstration"))
+    pod = job["spec"]["template"]["spec"]
+    path = variables(pod["containers"][0]).get("KAIZEN_OTEL_SIGNING_KEY")
+    made = [one["args"] for one in pod.get("initContainers", [])]
+    assert made == ([["audit", "keys", "new", path]] if makes_key else [])
+    assert (path is not None) is makes_key
+
+
+@pytest.mark.parametrize(
     ("replicas", "claims"), [(1, ["data-release-kaizen-otel-audit-0"]), (2, [])]
 )
 def test_helm_test_looks_into_the_trail_where_there_is_one_volume(

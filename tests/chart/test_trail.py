@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.chart.kit.parts import collector, tiers_of, variables, workload
+from tests.chart.kit.parts import collector, named, tiers_of, variables, workload
 from tests.chart.kit.rendering import CHART, Manifest, Release, Values, merged
 from tests.chart.kit.variants import Charts, variant, variants
 
@@ -208,16 +208,54 @@ def test_a_pruning_has_a_key_that_no_other_pod_has(charts: Charts) -> None:
 def test_the_deletion_guard_speaks_of_exactly_the_claims_of_the_trail(charts: Charts) -> None:
     """A StatefulSet gives its selector's labels to its claims."""
     release = charts.release(variant("secured"))
-    (policy,) = release.of_kind("ValidatingAdmissionPolicy")
-    (binding,) = release.of_kind("ValidatingAdmissionPolicyBinding")
+    policy, _ = guards(release, "claims")
     rules = policy["spec"]["matchConstraints"]
     selector = workload(release, "audit")["spec"]["selector"]
     assert rules["objectSelector"] == selector
-    assert rules["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "observed"}
     (rule,) = rules["resourceRules"]
     assert (rule["operations"], rule["resources"]) == (["DELETE"], ["persistentvolumeclaims"])
+
+
+def guards(release: Release, what: str) -> tuple[Manifest, Manifest]:
+    """The policy that guards claims or Secrets, and its binding; what holds for both."""
+    found = [
+        named(release, kind, f"observed-release-kaizen-otel-audit-{what}")
+        for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
+    ]
+    policy, binding = found
+    constraints = policy["spec"]["matchConstraints"]
+    namespace = {"kubernetes.io/metadata.name": "observed"}
+    assert constraints["namespaceSelector"]["matchLabels"] == namespace
     assert policy["spec"]["failurePolicy"] == "Fail"
     assert binding["spec"]["policyName"] == policy["metadata"]["name"]
     assert binding["spec"]["validationActions"] == ["Deny"]
-    for item in (policy, binding):
+    for item in found:
         assert item["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    return policy, binding
+
+
+@pytest.mark.parametrize(
+    ("audit", "names"),
+    [
+        ({}, ["trust", "anchors", "prune-key"]),
+        ({"prune": {"enabled": False, "keySecret": {"name": ""}}}, ["trust", "anchors"]),
+        ({"anchorsSecret": {"name": "trust"}, "prune": {"enabled": False}}, ["trust", "prune-key"]),
+    ],
+)
+def test_the_deletion_guard_speaks_of_the_secrets_that_the_trail_is_judged_with(
+    charts: Charts, audit: dict[str, Any], names: list[str]
+) -> None:
+    policy, _ = guards(charts.render({"audit": audit}, base="secured"), "secrets")
+    (rule,) = policy["spec"]["matchConstraints"]["resourceRules"]
+    assert (rule["operations"], rule["resources"]) == (["DELETE"], ["secrets"])
+    (condition,) = policy["spec"]["matchConditions"]
+    assert condition["expression"] == f"oldObject.metadata.name in {json.dumps(names)}".replace(
+        ", ", ","
+    )
+
+
+def test_without_such_secrets_the_deletion_guard_speaks_of_the_claims_alone(charts: Charts) -> None:
+    release = charts.render({"audit": {"deletionGuard": {"enabled": True}}})
+    for kind in ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"):
+        (found,) = release.of_kind(kind)
+        assert found["metadata"]["name"].endswith("-claims")

@@ -19,7 +19,7 @@ from tests.cluster.room import PREFIX, PYTHON, ROOT, SPOOL, Room
 
 AUDIT = f"{PREFIX}-audit"
 PROGRAM = (Path(__file__).parent / "agent_program.py").read_text(encoding="utf-8")
-EXAMPLE = ROOT / "examples" / "kubernetes" / "deployment.yaml"
+EXAMPLES = ROOT / "examples" / "kubernetes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,12 @@ class Agent:
 
     room: Room
     name: str
+
+    def uid(self) -> str:
+        """Which pod of that name it is."""
+        pod = self.room.api.get("Pod", self.name, self.room.name)
+        assert pod is not None
+        return str(pod["metadata"]["uid"])
 
     def lines(self) -> list[dict[str, Any]]:
         """What it said until now."""
@@ -98,22 +104,16 @@ def start_example(room: Room, count: int, *, name: str, is_flushing: bool) -> Ag
 
     Without the label that lets it in, and, if asked, without its preStop.
     """
-    spec = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))["spec"]["template"]["spec"]
-    (container,) = spec["containers"]
-    container["image"] = reference("kaizen-otel-tools")
-    container["command"] = [PYTHON, "/program/main.py", str(count), "0", "0"]
-    container["envFrom"] = [{"configMapRef": {"name": f"{PREFIX}-agent-env"}}]
-    container["volumeMounts"].append({"name": "program", "mountPath": "/program"})
-    spec["volumes"].append({"name": "program", "configMap": {"name": f"{name}-program"}})
+    spec = example("deployment")["spec"]["template"]["spec"]
+    adapted(room, spec, count, name=name, wait_s=0)
     spec["restartPolicy"] = "Never"
     if not is_flushing:
-        del container["lifecycle"]
+        del spec["containers"][0]["lifecycle"]
         spec["terminationGracePeriodSeconds"] = 1
     key = Ed25519PrivateKey.generate().private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )
     for content in (
-        {"kind": "ConfigMap", "name": f"{name}-program", "data": {"main.py": PROGRAM}},
         {"kind": "Secret", "name": "agent-signing-key", "stringData": {"key.pem": key.decode()}},
         {"kind": "Pod", "name": name, "spec": spec},
     ):
@@ -121,6 +121,60 @@ def start_example(room: Room, count: int, *, name: str, is_flushing: bool) -> Ag
         room.api.apply({"apiVersion": "v1", "metadata": metadata, **content}, room.name)
     room.api.wait_ready(name, room.name)
     return Agent(room=room, name=name)
+
+
+def start_stateful_example(room: Room, count: int, *, is_let_in: bool) -> Agent:
+    """Start the StatefulSet of examples/kubernetes, or change it and kill the pod that is there.
+
+    Its pod when it has written all.
+    """
+    content = example("statefulset")
+    name, spec = content["metadata"]["name"], content["spec"]
+    spec["replicas"] = 1
+    spec["volumeClaimTemplates"][0]["spec"] |= {
+        "storageClassName": room.name,
+        "resources": {"requests": {"storage": "100Mi"}},
+    }
+    template = spec["template"]
+    if not is_let_in:
+        del template["metadata"]["labels"]["kaizen-otel/agent"]
+    adapted(room, template["spec"], count, name=name, wait_s=10)
+    agent = Agent(room=room, name=f"{name}-0")
+    before = room.api.get("Pod", agent.name, room.name)
+    generation = room.api.apply(content, room.name)["metadata"]["generation"]
+    place = ("StatefulSet", name, room.name)
+    room.api.wait(*place, lambda one: one["status"].get("observedGeneration", 0) >= generation)
+    if before is not None:
+        room.api.delete("Pod", agent.name, room.name, grace_s=0)
+    room.api.wait(
+        *place,
+        lambda one: (
+            one["status"]["currentRevision"] == one["status"]["updateRevision"]
+            and one["status"].get("readyReplicas") == 1
+        ),
+    )
+    agent.wait_until_written()
+    return agent
+
+
+def example(name: str) -> dict[str, Any]:
+    """What stands in a file of examples/kubernetes."""
+    text = (EXAMPLES / f"{name}.yaml").read_text(encoding="utf-8")
+    content: dict[str, Any] = yaml.safe_load(text)
+    return content
+
+
+def adapted(room: Room, spec: dict[str, Any], count: int, *, name: str, wait_s: int) -> None:
+    """Have the pod of an example run our program, for the release of the room."""
+    metadata = {"name": f"{name}-program"}
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    room.api.apply(config | {"data": {"main.py": PROGRAM}}, room.name)
+    (container,) = spec["containers"]
+    container["image"] = reference("kaizen-otel-tools")
+    container["command"] = [PYTHON, "/program/main.py", str(count), "0", str(wait_s)]
+    container["envFrom"] = [{"configMapRef": {"name": f"{PREFIX}-agent-env"}}]
+    container["volumeMounts"].append({"name": "program", "mountPath": "/program"})
+    spec.setdefault("volumes", []).append({"name": "program", "configMap": metadata})
 
 
 def trail_folder(room: Room, replica: int = 0) -> Path:

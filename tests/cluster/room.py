@@ -11,8 +11,9 @@ from typing import Any
 
 import yaml
 
-from tests.cluster.kit.client import Api, Object
+from tests.cluster.kit.client import Api, Object, wait_until
 from tests.cluster.kit.components import NODE
+from tests.cluster.kit.host import led_to
 from tests.cluster.kit.images import REGISTRY, TAG, reference
 from tests.cluster.kit.lifecycle import FOLDERS
 
@@ -21,6 +22,8 @@ CHART = ROOT / "helm" / "kaizen-otel"
 RELEASE = "kaizen"
 PREFIX = f"{RELEASE}-kaizen-otel"
 HELM_WAIT_S = 120
+#: Seen once of Helm 4: it gave up waiting after seconds of minutes, and the Job succeeded.
+TOO_EARLY = "not ready. status: InProgress, message: Job in progress"
 
 #: What every pod here must say to be admitted: Pod Security's level "restricted".
 POD_SECURITY = {
@@ -75,6 +78,13 @@ class Room:
         for path in self._volumes:
             self.api.delete("PersistentVolume", path.name)
 
+    def remove_deletion_guard(self) -> None:
+        """Remove what audit.deletionGuard leaves in the whole cluster on purpose."""
+        for kind in ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"):
+            for each in self.api.list(kind):
+                if each["metadata"]["name"].startswith(f"{self.name}-"):
+                    self.api.delete(kind, each["metadata"]["name"])
+
     def add_volumes(self, count: int, *, mebibytes: int | None = None) -> list[Path]:
         """Have volumes for claims of the class ``self.name``; with a size, ones that fill up."""
         return [self._add_volume(mebibytes) for _ in range(count)]
@@ -121,7 +131,15 @@ class Room:
 
     def run_helm(self, *arguments: str, values: Object | None = None) -> str:
         """Run Helm in the namespace; what it printed.  Raises Refused."""
-        answer = subprocess.run(
+        answer = self._helm(*arguments, values=values)
+        if TOO_EARLY in answer.stderr and "deadline" not in answer.stderr:
+            answer = self._helm(*arguments, values=values)
+        if answer.returncode:
+            raise Refused(f"{answer.stdout}\n{answer.stderr}".strip())
+        return answer.stdout
+
+    def _helm(self, *arguments: str, values: Object | None) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [self.helm, *arguments, "--namespace", self.name],
             input=None if values is None else yaml.safe_dump(values),
             env={"KUBECONFIG": str(FOLDERS.kubeconfig()), "HOME": str(FOLDERS.run)},
@@ -129,9 +147,6 @@ class Room:
             text=True,
             check=False,
         )
-        if answer.returncode:
-            raise Refused(f"{answer.stdout}\n{answer.stderr}".strip())
-        return answer.stdout
 
     def kubectl(self, *arguments: str) -> str:
         """Run kubectl in the namespace; what it printed.  Raises CalledProcessError."""
@@ -158,10 +173,28 @@ class Room:
         }
 
     def address(self, service: str) -> str:
-        """The cluster's address of a Service."""
+        """The cluster's address of a Service, once it leads to exactly its ready pods.
+
+        A pod is ready before the node's rules lead to it, and to an address without rules the
+        network outside may answer.
+        """
         found = self.api.get("Service", service, self.name)
         assert found is not None
+        wait_until(
+            lambda: led_to(self.name, service) == self._ready(service),
+            lambda: f"{service} leads to {led_to(self.name, service)}, not {self._ready(service)}",
+        )
         return str(found["spec"]["clusterIP"])
+
+    def _ready(self, service: str) -> set[str]:
+        """Address and port of each ready pod of a Service."""
+        found = self.api.get("Endpoints", service, self.name) or {}
+        return {
+            f"{address['ip']}:{port['port']}"
+            for subset in found.get("subsets") or ()
+            for address in subset.get("addresses") or ()
+            for port in subset["ports"]
+        }
 
     def run_python(
         self,

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+from kaizen_otel._edges import SystemClock
 from tests.cluster.agents import (
     AUDIT,
     declared,
     in_trail,
     start_agent,
     start_example,
+    start_stateful_example,
     trail_folder,
     verify,
     wait_until_clean,
     wait_until_in_trail,
 )
 from tests.cluster.alerts import start_alerting, wait_until_fires, wait_until_silent
-from tests.cluster.kit.client import wait_until
+from tests.cluster.kit.client import ApiError, wait_until
 from tests.cluster.kit.images import REGISTRY, TAG
 from tests.cluster.room import Room, base_values, changed
 
@@ -48,6 +53,14 @@ def test_the_chain_goes_on_through_an_upgrade_of_the_chart_and_killed_pods(room:
     wait_until_clean(trail_folder(room))
 
 
+def fill(path: Path) -> None:
+    """Leave no room where the file is."""
+    with path.open("wb", buffering=0) as file:
+        while os.statvfs(path).f_bavail:
+            with suppress(OSError):
+                file.write(b"\0" * (1 << 20))
+
+
 def test_a_full_disk_refuses_or_lets_the_spool_grow_tells_and_loses_nothing(
     room: Room, need_images: Callable[..., None]
 ) -> None:
@@ -59,7 +72,7 @@ def test_a_full_disk_refuses_or_lets_the_spool_grow_tells_and_loses_nothing(
     room.install(changed(base_values(room), audit__guard=guard, monitoring=rules))
     start_alerting(room, "KaizenAuditLag")
     filler = volume / "filler"
-    filler.write_bytes(b"\0" * (40 << 20))
+    fill(filler)
     room.api.wait(
         *("Pod", f"{AUDIT}-0", room.name),
         lambda pod: any(
@@ -99,7 +112,7 @@ def test_a_full_disk_refuses_or_lets_the_spool_grow_tells_and_loses_nothing(
 def drained(room: Room, *, is_flushing: bool) -> list[str]:
     """The records of an agent that is evicted with 1,000 of them undelivered.
 
-    From the eviction on, and not before, the policy lets it send.
+    Three seconds after the eviction, and not before, the policy lets it send.
     """
     name = "flushing" if is_flushing else "naive"
     agent = start_example(room, 1000, name=name, is_flushing=is_flushing)
@@ -108,7 +121,9 @@ def drained(room: Room, *, is_flushing: bool) -> list[str]:
     assert len(records) == 1000
     assert in_trail(room, records) == set(), "the policy keeps them away"
     room.api.evict(agent.name, room.name)
-    room.api.merge("Pod", agent.name, room.name, {"metadata": {"labels": {LABEL: "true"}}})
+    SystemClock().wait(threading.Event(), 3_000_000_000)
+    with suppress(ApiError):  # without the hook it is gone
+        room.api.merge("Pod", agent.name, room.name, {"metadata": {"labels": {LABEL: "true"}}})
     room.api.wait_gone("Pod", agent.name, room.name, wait_s=90)
     return records
 
@@ -125,4 +140,21 @@ def test_a_drained_agent_delivers_its_spool_first_and_one_without_the_hook_does_
     wait_until_clean(trail_folder(room))
 
     lost = drained(room, is_flushing=False)
-    assert in_trail(room, lost) != set(lost)
+    assert in_trail(room, lost) == set()
+
+
+def test_what_waits_on_the_claim_of_an_agent_that_was_killed_is_delivered_by_the_next_pod(
+    room: Room,
+) -> None:
+    """The StatefulSet of examples/kubernetes; nobody asks the pod that goes to flush."""
+    room.add_volumes(2)
+    peers = [{"podSelector": {"matchLabels": {LABEL: "true"}}}]
+    room.install(changed(base_values(room), networkPolicy={"auditFrom": peers}))
+    killed = start_stateful_example(room, 300, is_let_in=False)
+    uid, records = killed.uid(), killed.records()
+    assert len(records) == 300, "durable without a Collector"
+    assert in_trail(room, records) == set(), "the policy keeps them away"
+    following = start_stateful_example(room, 10, is_let_in=True)
+    assert following.uid() != uid
+    wait_until_in_trail(room, [*records, *following.records()])
+    wait_until_clean(trail_folder(room))

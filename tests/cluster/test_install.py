@@ -12,6 +12,12 @@ from tests.cluster.kit.client import ApiError
 from tests.cluster.kit.images import reference
 from tests.cluster.room import CONTAINER_SECURITY, PREFIX, Refused, Room, base_values, changed
 
+#: A typo, an unsafe combination, a Secret that is not there: the key, its value, and what is said.
+WRONG = (
+    ("gateway__replica", 2, "replica"),
+    ("auth__type", "bearer", "tls.enabled to true"),
+    ("tools__environmentSecret", "nobody-made-it", "tools.environmentSecret names the Secret"),
+)
 BROKEN = {"receivers": {"otlp": {"protocols": {"grpc": {"no_such_setting": 1}}}}}
 
 
@@ -49,9 +55,12 @@ def test_a_release_lives_through_upgrade_broken_config_rollback_and_uninstall(ro
     probe.send_audit(audit_url(room), "upgraded")
 
     before = room.uids()
+    for key, value, said in WRONG:
+        with pytest.raises(Refused, match=said):
+            room.install(changed(newer, **{key: value}))
     with pytest.raises(Refused):
         room.install(changed(newer, gateway__config=BROKEN))
-    assert room.uids() == before, "the check runs before anything changes"
+    assert room.uids() == before, "the checks run before anything changes"
     logs = room.kubectl("logs", "--all-containers", f"job/{PREFIX}-validate")
     assert "no_such_setting" in logs
     probe.send_audit(audit_url(room), "refused")

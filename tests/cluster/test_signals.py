@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.cluster.agents import trail_folder, wait_until_clean
 from tests.cluster.backends import (
     put_templates,
     start_elasticsearch,
     start_jaeger,
     start_prometheus,
 )
-from tests.cluster.room import RELEASE, Refused, Room, base_values, changed
+from tests.cluster.room import PREFIX, RELEASE, Refused, Room, base_values, changed
 
 
 def test_all_four_signals_are_found_and_a_missing_backend_is_said(
@@ -34,6 +35,10 @@ def test_all_four_signals_are_found_and_a_missing_backend_is_said(
         room.api.wait_ready(name, room.name, wait_s=180)
     put_templates(room)
     room.run_helm("test", RELEASE, "--timeout", "120s")
+    found = room.kubectl("logs", f"job/{PREFIX}-test-signals")
+    for where in ("traces: arrived", "metrics: arrived", "logs: arrived", "audit: arrived"):
+        assert where in found
+    wait_until_clean(trail_folder(room))
 
     room.api.delete("Service", "prometheus", room.name)
     room.api.delete("Pod", "prometheus", room.name, grace_s=0)

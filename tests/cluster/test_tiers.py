@@ -43,20 +43,30 @@ def test_what_the_agent_tier_took_arrives_after_an_outage_of_the_gateway(room: R
     )
 
 
-def test_the_cluster_refuses_to_delete_the_trails_claims_even_after_the_release(room: Room) -> None:
+def test_the_cluster_refuses_to_delete_the_trails_claims_and_secrets_even_after_the_release(
+    room: Room,
+) -> None:
+    for name in ("trust", "other"):
+        content = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
+        room.api.apply(content | {"stringData": {"trust.json": "{}"}}, room.name)
     room.add_volumes(1)
-    room.install(changed(base_values(room), audit__deletionGuard={"enabled": True}))
-    guard = f"{room.name}-{PREFIX}-audit-claims"
+    guard = {"audit__deletionGuard": {"enabled": True}, "audit__trustSecret": {"name": "trust"}}
+    room.install(changed(base_values(room), **guard))
     room.run_helm("uninstall", RELEASE, "--wait")
     try:
-        for _ in range(2):  # what is refused is refused again
-            with pytest.raises(subprocess.CalledProcessError) as refused:
-                room.kubectl("delete", "persistentvolumeclaim", CLAIM, "--wait=false")
-            assert "This claim holds an audit trail" in refused.value.stderr
-        room.kubectl("annotate", "persistentvolumeclaim", CLAIM, "kaizen-otel/allow-delete=true")
-        room.kubectl("delete", "persistentvolumeclaim", CLAIM, "--wait=false")
+        room.kubectl("delete", "secret", "other")
+        for kind, name, says in (
+            ("persistentvolumeclaim", CLAIM, "This claim holds an audit trail"),
+            ("secret", "trust", "An audit trail is verified or pruned with this Secret"),
+        ):
+            for which in (name, name, "--all"):  # what is refused is refused again
+                with pytest.raises(subprocess.CalledProcessError) as refused:
+                    room.kubectl("delete", kind, which, "--wait=false")
+                assert says in refused.value.stderr
+            room.kubectl("annotate", kind, name, "kaizen-otel/allow-delete=true")
+            room.kubectl("delete", kind, name, "--wait=false")
         room.api.wait_gone("PersistentVolumeClaim", CLAIM, room.name)
+        assert room.api.get("Secret", "trust", room.name) is None
     finally:
         # Of the whole cluster, and kept when the release goes: else the namespace could not go.
-        room.kubectl("delete", "validatingadmissionpolicybinding", guard)
-        room.kubectl("delete", "validatingadmissionpolicy", guard)
+        room.remove_deletion_guard()

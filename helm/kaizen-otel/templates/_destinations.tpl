@@ -100,8 +100,8 @@ Secrets that are mounted as files, which a process list and a crash dump do not 
 {{- $root := . -}}
 {{- $ports := dict -}}
 {{- range list "jaeger" "prometheus" "elasticsearch" -}}
-{{- $_ := set $ports (include "kaizen-otel.endpoint" (list $root .) | include "kaizen-otel.port") true -}}
+{{- $_ := set $ports (include "kaizen-otel.endpoint" (list $root .) | include "kaizen-otel.port") "" -}}
 {{- end -}}
-{{- range .Values.destinations.extra -}}{{- $_ := set $ports (include "kaizen-otel.port" .endpoint) true -}}{{- end -}}
+{{- range .Values.destinations.extra -}}{{- $_ := set $ports (include "kaizen-otel.port" .endpoint) "" -}}{{- end -}}
 {{- keys $ports | sortAlpha | toJson -}}
 {{- end -}}

@@ -53,7 +53,17 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if include "kaizen-otel.makesKey" . -}}{{- $_ := set $found "KAIZEN_OTEL_SIGNING_KEY" "/tmp/signing.key" -}}{{- end -}}
 {{- toJson $found -}}
+{{- end -}}
+
+{{/*
+Not empty where the test's audit record is signed with a key of its own: where nobody says which keys are
+trusted, a verifier believes it. Else tools.environmentSecret may hold one that is.
+*/}}
+{{- define "kaizen-otel.makesKey" -}}
+{{- $audit := .root.Values.audit -}}
+{{- if and (eq .tier "test") $audit.enabled (not $audit.trustSecret.name) -}}true{{- end -}}
 {{- end -}}
 
 {{/* Where telemetry of agents goes: the agent of their node if there is one, else the gateway. */}}
@@ -93,6 +103,19 @@ affinity:
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end }}
+{{- if include "kaizen-otel.makesKey" . }}
+initContainers:
+  - name: key
+    image: {{ include "kaizen-otel.toolsImage" $root | quote }}
+    imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+    command: [kaizen-otel]
+    args: [audit, keys, new, /tmp/signing.key]
+    {{- include "kaizen-otel.containerSecurity" dict | nindent 4 }}
+    resources:
+      {{- toYaml .resources | nindent 6 }}
+    volumeMounts:
+      - {name: tmp, mountPath: /tmp}
 {{- end }}
 containers:
   - name: {{ .tier }}

@@ -33,8 +33,8 @@ ROLES: Final = (
     *("Service gateway-pods", "Service audit-pods"),
     *(f"Service demo-{name}" for name in ("jaeger", "prometheus", "opensearch")),
     "ServiceAccount",
-    "ValidatingAdmissionPolicy audit-claims",
-    "ValidatingAdmissionPolicyBinding audit-claims",
+    *(f"ValidatingAdmissionPolicy audit-{what}" for what in ("claims", "secrets")),
+    *(f"ValidatingAdmissionPolicyBinding audit-{what}" for what in ("claims", "secrets")),
 )
 CLUSTER_WIDE: Final = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")

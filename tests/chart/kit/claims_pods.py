@@ -18,7 +18,7 @@ PODS: Final = {
     "validate": ("validate-gateway", "validate-agent", "validate-audit"),
     "verify": ("verify",),
     "prune": ("prune",),
-    "test": ("test",),
+    "test": ("key", "test"),
     "scaledown": ("scaledown",),
     "demo-jaeger": ("backend",),
     "demo-prometheus": ("backend",),

@@ -136,6 +136,12 @@ def firewall(program: str) -> str:
     return re.sub(r"\[\d+:\d+\]", "[0:0]", answer.stdout)
 
 
+def led_to(namespace: str, service: str) -> set[str]:
+    """Address and port of each pod to which kube-proxy's rules lead from a Service's address."""
+    rule = rf'--comment "?{namespace}/{service}(?::[\w-]+)?"? .*--to-destination (\S+)'
+    return set(re.findall(rule, firewall("iptables")))
+
+
 def rules(text: str) -> list[str]:
     """What a saved firewall says, without remarks and tables in which nothing stands."""
     found: list[str] = []
