@@ -48,6 +48,6 @@ class _LazyGroup(click.Group):
         return command if isinstance(command, click.Command) else None
 
 
-@click.group(cls=_LazyGroup)
+@click.group(cls=_LazyGroup, short_help="The audit trail: verify, ask, export, erase; the spool.")
 def audit() -> None:
     """Ask, follow, verify and export the audit trail, compare and empty the spool."""

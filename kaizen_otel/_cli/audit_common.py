@@ -114,7 +114,7 @@ def filter_options(command: Callable[..., int]) -> Callable[..., int]:
     for option in (
         click.option("--trace", "trace_id", help="A trace id in hexadecimal."),
         click.option("--tool", help="The tool's name."),
-        click.option("--result", type=results),
+        click.option("--result", type=results, help="How it ended."),
         click.option("--user", help="The user's name (found by its pseudonym) or the pseudonym."),
         click.option("--action", help="tool_execute, EXECUTE or an event's name."),
         click.option("--agent", help="The agent's id or name."),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
-@click.command()
+@click.command(short_help="Answer probes: can the trail's disk take records?")
 @click.option(
     "--directory",
     required=True,

@@ -27,7 +27,7 @@ from kaizen_otel._trail.heads import encode_heads, heads_of
 from kaizen_otel._trail.judged import judge_trail
 
 
-@click.command()
+@click.command(short_help="Print how far each stream of the trail is there.")
 @spool_option
 @trail_option
 @json_option

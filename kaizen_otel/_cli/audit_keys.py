@@ -71,7 +71,7 @@ def new_command(*, file: str, as_json: bool) -> int:
     return readable(run)
 
 
-@keys.command("show")
+@keys.command("show", short_help="Show the id and the public key.")
 @click.argument("file", required=False)
 @spool_option
 @json_option
@@ -90,7 +90,7 @@ def show_command(*, file: str | None, spool: str | None, public: bool, as_json: 
     return readable(run)
 
 
-@keys.command("rotate")
+@keys.command("rotate", short_help="Give a key file a new key, signed on by the old one.")
 @click.argument("file", required=False)
 @spool_option
 @json_option
@@ -142,7 +142,7 @@ def trust() -> None:
     """Choose the public keys that `audit verify` believes."""
 
 
-@trust.command("add")
+@trust.command("add", short_help="Trust a public key.")
 @click.argument("key")
 @click.option("--name", required=True, help="Who holds the key.")
 @click.option("--not-before", type=Time(), help="It signs from this moment (ISO 8601).")
@@ -211,7 +211,7 @@ def list_command(*, trust: str | None, as_json: bool) -> int:
     return readable(run)
 
 
-@trust.command("remove")
+@trust.command("remove", short_help="Trust a key no longer, also for what it signed before.")
 @click.argument("key_id")
 @_trust_option
 @json_option

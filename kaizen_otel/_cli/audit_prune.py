@@ -64,7 +64,7 @@ class _Keep(click.ParamType[int]):
         return int(found[1]) * _DAYS[found[2]] * _DAY_NS
 
 
-@click.command()
+@click.command(short_help="Remove rotated files whose records are all old.")
 @spool_option
 @trail_option
 @json_option

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 _POLL_NS: Final = 10**9 // 4
 
 
-@click.command()
+@click.command(short_help="Print the records that are asked for.")
 @spool_option
 @trail_option
 @json_option
@@ -147,7 +147,7 @@ def _wait_for(folder: str, *, is_waiting: bool) -> None:
     warn(f"{folder} is not there yet: waiting for it")
 
 
-@click.command()
+@click.command(short_help="Print what stands in the trail for a name or a value.")
 @click.argument("value")
 @spool_option
 @json_option

@@ -43,12 +43,14 @@ if TYPE_CHECKING:
     from kaizen_otel.audit.report import ComplianceReport, Framework
 
 
-@click.command()
+@click.command(short_help="Say what the trail shows for a framework's requirements.")
 @spool_option
 @trail_option
 @json_option
 @range_options
-@click.option("--framework", type=click.Choice(FRAMEWORKS), required=True)
+@click.option(
+    "--framework", type=click.Choice(FRAMEWORKS), required=True, help="Whose requirements."
+)
 @click.option("--trust", metavar="FILE", help="The trust file; else KAIZEN_OTEL_TRUST_FILE.")
 @click.option("--anchors", metavar="FILE", multiple=True, help="Anchors to compare with.")
 @access_option

@@ -109,7 +109,7 @@ def status(*, spool: str | None, as_json: bool) -> int:
     return readable(run)
 
 
-@click.command()
+@click.command(short_help="Deliver what waits in the spool.")
 @spool_option
 @json_option
 @click.option("--wait", is_flag=True, help="Wait until everything is delivered, for preStop hooks.")

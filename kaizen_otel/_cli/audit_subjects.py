@@ -47,7 +47,7 @@ _BACKUPS: Final = (
 )
 
 
-@click.command()
+@click.command(short_help="Destroy a person's key, so that nobody finds them again.")
 @click.argument("subject")
 @spool_option
 @json_option
@@ -87,7 +87,7 @@ def erase(*, subject: str, spool: str | None, as_json: bool, yes: bool, timeout:
     return readable(run)
 
 
-@click.command("reveal")
+@click.command("reveal", short_help="Decrypt what is encrypted in records.")
 @click.argument("record", required=False)
 @click.option("--user", help='All records of this user, as the agents named them ("-": stdin).')
 @spool_option

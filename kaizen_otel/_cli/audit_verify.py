@@ -29,7 +29,7 @@ _MEBIBYTE: Final = 1024 * 1024
 _SHOW_EVERY_NS: Final = 10**9 // 4
 
 
-@click.command()
+@click.command(short_help="Say whether a trail is what its agents wrote.")
 @click.argument("trails", metavar="[TRAIL]...", nargs=-1)
 @click.option("--spool", "spools", metavar="DIR", multiple=True, help="Verify a spool as well.")
 @click.option(

@@ -45,12 +45,12 @@ _within = click.option(
 )
 
 
-@click.group()
+@click.group(short_help="Certificates: an authority, servers, clients.")
 def certs() -> None:
     """Make, renew and check certificates: an authority, servers, clients."""
 
 
-@certs.command("new")
+@certs.command("new", short_help="Make an authority, a server's and clients' certificates.")
 @_directory
 @_hosts
 @click.option("--client", "clients", multiple=True, help="Name of a client; again for more.")
@@ -85,7 +85,7 @@ def new_command(
     return 0
 
 
-@certs.command("add")
+@certs.command("add", short_help="Make one more certificate.")
 @_directory
 @click.argument("name")
 @_hosts
@@ -106,7 +106,7 @@ def add_command(
     return 0
 
 
-@certs.command("renew")
+@certs.command("renew", short_help="Renew what ends soon, or what is named.")
 @_directory
 @click.argument("names", nargs=-1)
 @_within
@@ -146,7 +146,7 @@ def renew_command(
     return 0
 
 
-@certs.command("check")
+@certs.command("check", short_help="Check certificates: expiry, key, hosts, who signed them.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--ca",

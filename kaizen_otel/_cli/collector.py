@@ -30,7 +30,7 @@ _config = click.option(
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group()
+@click.group(short_help="An OpenTelemetry Collector: run, lint, render, validate.")
 def collector() -> None:
     """Obtain, run and validate an OpenTelemetry Collector; lint and render its configs."""
 
@@ -40,7 +40,7 @@ collector.add_command(queue_command)
 collector.add_command(render_command)
 
 
-@collector.command("obtain")
+@collector.command("obtain", short_help="Find, download or build a Collector; print its path.")
 @_config
 @_json
 @click.option("--no-download", is_flag=True, help="Do not download an official release.")
@@ -60,7 +60,7 @@ def obtain_command(
     _print(asdict(obtained), as_json=as_json, text=lambda: str(obtained.path))
 
 
-@collector.command("run")
+@collector.command("run", short_help="Run a Collector until Ctrl-C.")
 @_config
 @_json
 def run_command(*, configs: tuple[str, ...], as_json: bool) -> None:
@@ -74,7 +74,7 @@ def run_command(*, configs: tuple[str, ...], as_json: bool) -> None:
     )
 
 
-@collector.command("validate")
+@collector.command("validate", short_help="Let a Collector check a config and its overlays.")
 @_config
 @_json
 def validate_command(*, configs: tuple[str, ...], as_json: bool) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _FORMATS: dict[str, Any] = {"text": as_text, "json": as_json, "github": as_github}
 
 
-@click.command("lint")
+@click.command("lint", short_help="Judge a config and its overlays.")
 @click.argument("configs", nargs=-1, metavar="[CONFIG]...")
 @click.option("--json", "as_json_", is_flag=True, help="Print JSON; the same as --format json.")
 @click.option(
@@ -62,8 +62,9 @@ def lint_command(
 ) -> None:
     """Judge a config and its overlays, merged as the Collector merges them.
 
-    CONFIG is dev, gateway or the path of a file.  Without one, all shipped configs are judged,
-    each by itself.  Exit codes: 0 clean, 1 findings, 2 no usable config.
+    CONFIG is dev, gateway, agent, audit, an overlay's name, or the path of a file.  Without one,
+    all shipped configs are judged, each by itself.  Exit codes: 0 clean, 1 findings, 2 no usable
+    config.
     """
     as_json_ = as_json_ or form == "json"
     if as_list or rules:

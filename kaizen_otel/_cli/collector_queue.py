@@ -10,7 +10,7 @@ import click
 from kaizen_otel._collector.queue import waiting
 
 
-@click.command("queue")
+@click.command("queue", short_help="Ask Collectors what waits in their queues.")
 @click.argument("urls", nargs=-1, required=True, metavar="URL...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kaizen_otel._collector.overlays import Overlay
 
 
-@click.command("render")
+@click.command("render", short_help="Merge a shipped config with overlays.")
 @click.argument("base", required=False, metavar="[CONFIG]")
 @click.option("--overlay", "names", multiple=True, metavar="NAME", help="Add an overlay; repeat.")
 @click.option("--output", metavar="FILE", help="Write here instead of to standard output.")

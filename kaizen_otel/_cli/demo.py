@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-@click.command()
+@click.command(short_help="A real agent, a real Collector, and what arrived.")
 @click.option(
     "--stack",
     type=click.Choice(["embedded", "full"]),

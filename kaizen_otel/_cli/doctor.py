@@ -7,7 +7,7 @@ import json
 import click
 
 
-@click.command()
+@click.command(short_help="Send one of each signal and say where it arrived.")
 @click.option("--jaeger", metavar="URL", help="Jaeger's query address, e.g. http://127.0.0.1:16686")
 @click.option("--prometheus", metavar="URL", help="e.g. http://127.0.0.1:9090")
 @click.option("--elasticsearch", metavar="URL", help="e.g. http://127.0.0.1:9200")

@@ -42,7 +42,7 @@ _component = click.option(
 )
 
 
-@click.group()
+@click.group(short_help="The local stack: Collector, Jaeger, Prometheus, a store.")
 def stack() -> None:
     """Start, inspect and end the local stack: Collector, Jaeger, Prometheus, Elasticsearch.
 
@@ -101,7 +101,7 @@ def up_command(
     _print_status(chosen, as_json=as_json)
 
 
-@stack.command("status")
+@stack.command("status", short_help="Print what each part does now.")
 @_engine
 @_native
 @_json
@@ -113,7 +113,7 @@ def status_command(*, engine: Engine, native: bool, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-@stack.command("down")
+@stack.command("down", short_help="End all parts; what they stored is kept.")
 @_engine
 @_native
 @_json
@@ -129,7 +129,7 @@ def down_command(*, engine: Engine, native: bool, as_json: bool, with_volumes: b
     click.echo(json.dumps({"ended": ended}) if as_json else f"ended: {', '.join(ended) or 'none'}")
 
 
-@stack.command("secrets")
+@stack.command("secrets", short_help="Make certificates, tokens and the pages' password.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--host", "hosts", multiple=True, help="A name that this machine has for agents.")
 @click.option("--passwords", is_flag=True, help="Also for the overlays basic and audit-basic.")

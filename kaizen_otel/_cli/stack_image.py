@@ -11,7 +11,7 @@ from kaizen_otel._stack.build import say
 NAMES = ("collector", "tools", "jaeger", "prometheus", "elasticsearch")
 
 
-@click.command()
+@click.command(short_help="Write an image to a file, without engine and registry.")
 @click.argument("name", type=click.Choice(NAMES))
 @click.argument("file", type=click.Path(dir_okay=False, writable=True, path_type=Path))
 @click.option(

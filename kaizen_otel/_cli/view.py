@@ -19,7 +19,7 @@ from kaizen_otel.errors import ConfigError
 _PORT = 8686
 
 
-@click.command()
+@click.command(short_help="Runs, metrics, logs and the audit trail in the browser.")
 @click.argument("directory", required=False, type=click.Path(file_okay=False, path_type=Path))
 @click.option("--port", default=_PORT, show_default=True, help="Port of 127.0.0.1; 0: a free one.")
 @click.option("--open", "is_opened", is_flag=True, help="Open it in the browser.")
