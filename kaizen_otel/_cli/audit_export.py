@@ -63,7 +63,14 @@ if TYPE_CHECKING:
 @json_option
 @filter_options
 @range_options
-@click.option("--format", "form", type=click.Choice(FORMATS), default="jsonl", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="jsonl",
+    show_default=True,
+    help="How records are written.",
+)
 @click.option(
     "--out", metavar="FILE", help="Write FILE, whole or not at all; else to the terminal."
 )
