@@ -57,6 +57,8 @@ _OPTIONS: Final[dict[str, str]] = {
     "Prometheus": "--prometheus",
     "the store": "--elasticsearch",
 }
+# What comes of an answer that is none of the backend that was asked.
+_OTHER_PROGRAM: Final = (ValueError, LookupError, TypeError, http.client.HTTPException)
 # One metric for each signal and place; processes that still report.
 _LOST: Final = (
     "sum by (job, service_name, error_type) ("
@@ -158,7 +160,7 @@ def _losses(url: str) -> list[Finding]:
     """What the ledgers of all agents say that write to this Prometheus, each by its own metrics."""
     try:
         found = query_prometheus(_LOST, url=url)
-    except (BackendError, OSError):
+    except (BackendError, OSError, *_OTHER_PROGRAM):
         return []  # that it does not answer is said with the canary
     if not found:
         return [Finding(subject="ledger", level="ok", message=f"no agent of {url} tells of a loss")]
@@ -291,7 +293,7 @@ def _asked(ask: Callable[[], object]) -> object:
         if isinstance(error.reason, ConnectionRefusedError | socket.gaierror):
             raise _NoBackendError(error.reason.strerror) from error
         raise
-    except (ValueError, LookupError, TypeError, http.client.HTTPException) as error:
+    except _OTHER_PROGRAM as error:
         raise _NoBackendError(f"its answer is another program's ({error})") from error
 
 

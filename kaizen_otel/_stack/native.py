@@ -247,8 +247,9 @@ class NativeStack:
         asked = asdict(self.ports)
         for name, item in self._alive().items():
             if any(asked.get(key) != port for key, port in item.ports.items()):
+                ports = ", ".join(f"{key}={port}" for key, port in item.ports.items())
                 raise ConfigError(
-                    f"{name} runs already, on other ports ({dict(item.ports)}): end it with "
+                    f"{name} runs already, on other ports ({ports}): end it with "
                     "`kaizen-otel stack down` first, or ask for the same ports"
                 )
 

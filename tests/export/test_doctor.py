@@ -213,5 +213,7 @@ def test_a_backend_that_is_not_there_or_another_program_is_not_waited_for(
     with RawServer(a_page) as server:
         url = f"http://127.0.0.1:{server.port}"
         (other,) = of(examine(environ=variables, elasticsearch=url), "logs")
+        (metrics,) = of(examine(environ=variables, prometheus=url), "metrics")
+    assert metrics.fix == "correct --prometheus"
     assert "another program" in other.message
     assert other.fix == "correct --elasticsearch"
