@@ -13,7 +13,7 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.cluster.kit.client import WAIT_S, wait_until
+from tests.cluster.kit.client import WAIT_S, is_ready, wait_until
 from tests.cluster.kit.images import reference
 from tests.cluster.room import PREFIX, PYTHON, ROOT, SPOOL, Room
 
@@ -139,20 +139,19 @@ def start_stateful_example(room: Room, count: int, *, is_let_in: bool) -> Agent:
     if not is_let_in:
         del template["metadata"]["labels"]["kaizen-otel/agent"]
     adapted(room, template["spec"], count, name=name, wait_s=10)
+    spec["updateStrategy"] = {"type": "OnDelete"}  # else its pod would go in order, not by a kill
     agent = Agent(room=room, name=f"{name}-0")
-    before = room.api.get("Pod", agent.name, room.name)
+    place = ("Pod", agent.name, room.name)
+    before = room.api.get(*place)
     generation = room.api.apply(content, room.name)["metadata"]["generation"]
-    place = ("StatefulSet", name, room.name)
-    room.api.wait(*place, lambda one: one["status"].get("observedGeneration", 0) >= generation)
-    if before is not None:
-        room.api.delete("Pod", agent.name, room.name, grace_s=0)
     room.api.wait(
-        *place,
-        lambda one: (
-            one["status"]["currentRevision"] == one["status"]["updateRevision"]
-            and one["status"].get("readyReplicas") == 1
-        ),
+        *("StatefulSet", name, room.name),
+        lambda one: one["status"].get("observedGeneration", 0) >= generation,
     )
+    if before is not None:
+        room.api.delete(*place, grace_s=0)
+    uid = before and before["metadata"]["uid"]
+    room.api.wait(*place, lambda pod: is_ready(pod) and pod["metadata"]["uid"] != uid)
     agent.wait_until_written()
     return agent
 

@@ -12,6 +12,7 @@ import yaml
 
 from kaizen_otel._collector.certs import Authority
 from kaizen_otel._edges import OsFilesystem, SystemClock
+from kaizen_otel._signing import Ed25519Signer
 from tests.cluster.agents import AUDIT
 from tests.cluster.kit.client import ApiError
 from tests.cluster.room import CHART, PREFIX, RELEASE, Refused, Room, base_values, changed
@@ -40,6 +41,8 @@ def make_secrets(room: Room, folder: Path) -> None:
     made |= dict.fromkeys(("observability-ca", "telemetry-clients-ca", "audit-clients-ca"), trusted)
     made |= {name: {"token": "x"} for name in ("jaeger-token", "prometheus-token")}
     made |= {"elasticsearch-user": {"username": "x", "password": "x"}}
+    key = Ed25519Signer.generate().to_pem().decode()
+    made |= {"tools-environment": {"KAIZEN_OTEL_SIGNING_KEY": key}}
     made |= {"audit-trust": {"trust.json": "{}"}, "audit-anchors": {"anchors.json": "{}"}}
     for name, data in made.items():
         room.api.apply(
@@ -64,6 +67,7 @@ def compliance(room: Room) -> dict[str, Any]:
         audit__guard__minFreeMebibytes=1,
         agent={"enabled": True, "clientSecret": {"name": "kaizen-otel-agent"}},
         test={"enabled": True},
+        tools__environmentSecret="tools-environment",
     )
 
 
@@ -90,6 +94,7 @@ def test_in_the_compliance_profile_signals_pass_all_tiers_and_the_trail_cannot_b
     try:
         room.install(compliance(room))
         room.run_helm("test", RELEASE, "--timeout", "120s")
+        assert "audit: arrived" in room.kubectl("logs", f"job/{PREFIX}-test-signals")
         known = context(tmp_path / "pki")
         known.load_cert_chain(tmp_path / "pki" / "tools.crt", tmp_path / "pki" / "tools.key")
         for tier, port in (("gateway", 4318), ("audit", 4319)):
