@@ -46,7 +46,7 @@ def run_foreground(
     """Run until SIGINT or SIGTERM, then stop in order; call from the main thread.
 
     ``ready`` is called once the Collector answers.  Raises SetupError when none can be obtained
-    or started, or when it ends by itself.
+    or started, or when it ends by itself, and KeyboardInterrupt for a signal before it was ready.
     """
     given = os.environ if environment is None else environment
     binary = obtain(configs, environment=given, progress=progress)
@@ -57,14 +57,17 @@ def run_foreground(
         environment={**given, **folders},
         log_path=_log_path(state_directory(given)),
     )
-    stopped = threading.Event()
+    stopped, started = threading.Event(), threading.Event()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         stopped.set()
+        if not started.is_set():
+            raise KeyboardInterrupt
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         process.start()
+        started.set()
         ready(_running(process, binary, _used(folders, configs)))
         code = process.wait(stopped)
         if code is not None:

@@ -24,7 +24,7 @@ _TOPICS: Final = {
 
 
 def as_text(reports: Sequence[Report]) -> str:
-    """One line per finding with its fix below, and a line that sums up."""
+    """One line per finding with its fix below, and a line that sums up each config."""
     lines: list[str] = []
     fixes_shown: set[str] = set()
     for report in reports:
@@ -37,15 +37,13 @@ def as_text(reports: Sequence[Report]) -> str:
             if finding.rule not in fixes_shown:
                 fixes_shown.add(finding.rule)
                 lines += [f"    why: {finding.why}", f"    fix: {finding.fix}"]
-    return "\n".join([*lines, _summary(reports)])
+    return "\n".join([*lines, *map(_summary, reports)])
 
 
-def _summary(reports: Sequence[Report]) -> str:
-    errors = sum(report.count("error") for report in reports)
-    warnings = sum(report.count("warning") for report in reports)
-    allowed = sum(len(report.allowed) for report in reports)
+def _summary(report: Report) -> str:
+    errors, warnings, allowed = report.count("error"), report.count("warning"), len(report.allowed)
     found = f"{errors} error(s), {warnings} warning(s)" if errors or warnings else "clean"
-    names = "; ".join(" + ".join(report.files) for report in reports)
+    names = " + ".join(report.files)
     return f"{names}: {found}" + (f", {allowed} allowed by comments" if allowed else "")
 
 

@@ -228,7 +228,8 @@ class CollectorProcess:
                 self.kill()
                 raise SetupError(
                     f"the Collector was not healthy at {url} after {deadline_s:g} s and was "
-                    f"ended; the end of {self.log_path}:\n{self.log_tail()}"
+                    "ended; its config needs the extension health_check at that address "
+                    f"(KAIZEN_OTEL_HEALTH_PORT); the end of {self.log_path}:\n{self.log_tail()}"
                 )
             self._clock.wait(never, POLL_NS)
 

@@ -15,6 +15,7 @@ from kaizen_otel._cli.collector import collector
 from kaizen_otel._collector.resources import SHIPPED_CONFIGS
 from kaizen_otel._collector.run import free_ports
 from kaizen_otel.errors import ConfigError
+from kaizen_otel.testing.backends import wait_until
 from tests.collector.otlp_json import Sender, bodies_in
 
 RUN = "from kaizen_otel._cli.collector import collector; collector()"
@@ -74,6 +75,37 @@ def test_run_serves_until_it_is_interrupted(dev_binary: Path, tmp_path: Path) ->
         assert process.wait(timeout=30) == 0
     assert not Path(f"/proc/{running['pid']}").exists()
     assert bodies_in(tmp_path / "kaizen-otel" / "dev" / "audit" / "audit.jsonl") == ["done"]
+
+
+def test_run_is_interrupted_also_while_it_waits_for_a_start(
+    dev_binary: Path, tmp_path: Path
+) -> None:
+    """A config without health_check is waited for; nobody should have to wait along."""
+    (tmp_path / "mine.yaml").write_text(
+        "receivers:\n  otlp: {protocols: {http: "
+        "{endpoint: '127.0.0.1:${env:KAIZEN_OTEL_HTTP_PORT}'}}}\n"
+        f"exporters: {{file: {{path: '{tmp_path / 'out'}'}}}}\n"
+        "service: {pipelines: {logs: {receivers: [otlp], exporters: [file]}}}\n"
+    )
+    environment = {
+        **os.environ,
+        **free_ports(),
+        "KAIZEN_OTEL_COLLECTOR": str(dev_binary),
+        "XDG_STATE_HOME": str(tmp_path),
+    }
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN, "run", "--config", str(tmp_path / "mine.yaml")],
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
+    ) as process:
+        log = tmp_path / "kaizen-otel" / "collector" / "collector.log"
+        wait_until(lambda: log.exists() and "Everything is ready" in log.read_text(), 20)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
+    assert process.returncode != 0
+    left = subprocess.run(["pgrep", "-f", str(tmp_path)], check=False, capture_output=True)
+    assert left.stdout == b""
 
 
 def test_run_ends_with_the_reason_when_the_collector_ends_by_itself(

@@ -158,3 +158,13 @@ def test_the_rules_can_be_listed() -> None:
     rules = json.loads(run("lint", "--list", "--json").stdout)["rules"]
     assert set(rules[0]) == {"id", "severity", "topic", "title", "why", "fix"}
     assert run("lint", "--rules").stdout.startswith("# Rules of the Collector linter")
+
+
+def test_without_an_argument_each_shipped_config_has_a_line_of_its_own() -> None:
+    lines = run("lint").output.splitlines()
+    assert [line.rpartition("/")[2] for line in lines] == [
+        "dev.yaml: clean",
+        "gateway.yaml: clean",
+        "agent.yaml: clean",
+        "audit.yaml: clean",
+    ]
