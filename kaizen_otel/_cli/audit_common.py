@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -257,6 +258,16 @@ def folders(spool: str | None, trail: str | None) -> tuple[str, str | None]:
     config = Config.from_environment().audit
     folder = trail or (None if config.trail_directory is None else str(config.trail_directory))
     return spool or str(config.directory), folder
+
+
+def spool_root(spool: str | None) -> str:
+    """Return the spool root; one that was named must be there, or ``FileNotFoundError`` is raised.
+
+    That of the environment need not: no agent may have begun yet.
+    """
+    if spool is not None and not Path(spool).exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), spool)
+    return folders(spool, None)[0]
 
 
 def needed(trail: str | None) -> str:

@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from kaizen_otel._trail.range import Found
     from kaizen_otel.audit.query import StoredRecord
 
+_FILE = click.Path(dir_okay=False)
+
 
 @click.command()
 @spool_option
@@ -72,9 +74,14 @@ if TYPE_CHECKING:
     help="How records are written.",
 )
 @click.option(
-    "--out", metavar="FILE", help="Write FILE, whole or not at all; else to the terminal."
+    "--out",
+    metavar="FILE",
+    type=_FILE,
+    help="Write FILE, whole or not at all; else to the terminal.",
 )
-@click.option("--bundle", metavar="FILE", help="Write signed evidence as FILE.tar.gz instead.")
+@click.option(
+    "--bundle", metavar="FILE", type=_FILE, help="Write signed evidence as FILE.tar.gz instead."
+)
 @click.option("--check", metavar="FILE", help="Check a bundle instead.")
 @click.option("--key", metavar="FILE", help="The key that signs a bundle; else the agents' key.")
 @click.option("--trust", metavar="FILE", help="The trust file; else KAIZEN_OTEL_TRUST_FILE.")

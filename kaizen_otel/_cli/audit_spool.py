@@ -13,11 +13,11 @@ from kaizen_otel._cli.audit_common import (
     CLEAN,
     INCOMPLETE,
     SHOWN_MAX,
-    folders,
     json_option,
     needed,
     readable,
     spool_option,
+    spool_root,
     trail_option,
     trust_path,
     warn,
@@ -62,7 +62,7 @@ def reconcile(
     """
 
     def run() -> int:
-        root, filesystem = folders(spool, None)[0], OsFilesystem()
+        root, filesystem = spool_root(spool), OsFilesystem()
         if heads is None:
             found = reconcile_spool(filesystem, root, needed(trail), is_marking=mark)
         else:
@@ -88,7 +88,7 @@ def status(*, spool: str | None, as_json: bool) -> int:
     """Show what is stored and what waits for the receiver."""
 
     def run() -> int:
-        found = spool_status(OsFilesystem(), folders(spool, None)[0])
+        found = spool_status(OsFilesystem(), spool_root(spool))
         if as_json:
             click.echo(json.dumps({"waiting": found.waiting, **asdict(found)}))
         else:
@@ -121,7 +121,7 @@ def flush(*, spool: str | None, as_json: bool, wait: bool, timeout: float) -> in
         clock = SystemClock()
         config = Config.from_environment().audit
         found = flush_spool(
-            spool or str(config.directory),
+            spool_root(spool),
             transport=open_or_explain(config.endpoint, clock=clock),
             filesystem=OsFilesystem(),
             clock=clock,

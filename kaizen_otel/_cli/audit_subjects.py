@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import sys
+from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
@@ -64,17 +65,18 @@ def erase(*, subject: str, spool: str | None, as_json: bool, yes: bool, timeout:
         user, config, root = _name(subject), Config.from_environment(), folders(spool, None)[0]
         subjects = _subjects(config, root)
         if not yes and not click.confirm("Destroy this subject's key for ever?", err=True):
-            raise click.UsageError("nothing was erased")
-        erased = erase_subject(
-            user,
-            subjects=subjects,
-            directory=root,
-            config=config,
-            filesystem=OsFilesystem(),
-            clock=SystemClock(),
-            warn=_warn,
-            deliver_ms=int(timeout * 1000),
-        )
+            raise click.ClickException("nothing was erased")
+        with _master_key():
+            erased = erase_subject(
+                user,
+                subjects=subjects,
+                directory=root,
+                config=config,
+                filesystem=OsFilesystem(),
+                clock=SystemClock(),
+                warn=_warn,
+                deliver_ms=int(timeout * 1000),
+            )
         if as_json:
             click.echo(json.dumps({"erased": erased}))
         elif erased:
@@ -116,7 +118,8 @@ def reveal(
         if user is None:
             keys = list(subjects.all())
         else:
-            found = subjects.find(_name(user))
+            with _master_key():
+                found = subjects.find(_name(user))
             keys = [] if found is None else [found]
         record_access_if(record_access, "reveal", folder or root, root)
         wanted = (
@@ -137,6 +140,19 @@ def reveal(
         return CLEAN if count and not report.count else INCOMPLETE
 
     return readable(run)
+
+
+@contextmanager
+def _master_key() -> Iterator[None]:
+    """Say what names the master key if that is what is not there."""
+    try:
+        yield
+    except FileNotFoundError:
+        _warn(
+            "the agents' master key is needed: KAIZEN_OTEL_SUBJECT_MASTER_KEY names it, else it "
+            "is in their spool, which --spool names"
+        )
+        raise
 
 
 def _subjects(config: Config, root: str) -> Subjects:

@@ -56,6 +56,8 @@ class Orphans:
         try:
             self._remove_hidden()
             found = stream_ids(self._filesystem, self._root)
+        except FileNotFoundError:  # no process was here, so none left anything
+            return 0
         except OSError as error:
             self._warn(f"audit records of ended processes in {self._root} wait: {error}")
             return 0

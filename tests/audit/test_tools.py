@@ -133,7 +133,7 @@ class TestQuery:
             (("--since", "1h"), 5),
             (("--until", "2020-01-01"), 0),
             (("--action", "tool_execute", "--limit", "2"), 2),
-            (("--trace", "ff"), 0),
+            (("--trace", "ff" * 16), 0),
         ):
             result = place.run("query", "--json", *arguments)
             assert (result.return_value, len(_facts(result))) == (0, count), arguments

@@ -291,6 +291,7 @@ class TestCommand:
         asked = house.run("erase", USERS[2], stdin="n\n")
         assert asked.returncode == 2
         assert "nothing was erased" in asked.stderr
+        assert "Usage" not in asked.stderr
         assert len(list((house.directory / "subjects").glob("*.key"))) == 3
         told = house.run("erase", "-", "--yes", stdin=f"{USERS[2]}\n")
         assert told.returncode == 0, told.stderr
@@ -335,6 +336,7 @@ class TestCommand:
         nowhere = house.run("erase", USERS[0], "--yes")
         assert nowhere.returncode == 3
         assert "subjects.key" in nowhere.stderr
+        assert "KAIZEN_OTEL_SUBJECT_MASTER_KEY" in nowhere.stderr
         house.environment["KAIZEN_OTEL_SUBJECT_MASTER_KEY"] = base64.b64encode(bytes(32)).decode()
         wrong = house.run("erase", USERS[0], "--yes")
         assert wrong.returncode == 5

@@ -148,6 +148,22 @@ def test_a_question_that_nothing_can_answer_is_a_wrong_argument(
     assert named in str(house.run("query", *arguments).exception)
 
 
+@pytest.mark.parametrize("command", ["status", "flush", "reconcile"])
+def test_a_spool_that_was_named_must_be_there(command: str, house: House) -> None:
+    """A hook with a slip of the pen would find for ever that nothing waits."""
+    result = house.run(command, "--spool", "/no/such/spool")
+    assert result.return_value == 3
+    assert "/no/such/spool cannot be read" in result.stderr
+
+
+def test_in_a_spool_that_no_agent_has_made_yet_nothing_waits(house: House) -> None:
+    house.env["KAIZEN_OTEL_SPOOL_DIR"] = "/no/such/spool"
+    for command in ("status", "flush"):
+        result = house.run(command)
+        assert result.return_value == 0
+        assert result.stderr == ""
+
+
 def test_tail_tells_of_a_folder_that_is_not_there(house: House) -> None:
     result = house.run("tail", "--once", "--trail", "/no/such/folder")
     assert result.return_value == 3
