@@ -36,7 +36,7 @@ from kaizen_otel.config import Config
 from kaizen_otel.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from kaizen_otel._subjects import Subjects
     from kaizen_otel._trail.subjects import Revealed
@@ -143,7 +143,7 @@ def reveal(
 
 
 @contextmanager
-def _master_key() -> Iterator[None]:
+def _master_key() -> Generator[None]:
     """Say what names the master key if that is what is not there."""
     try:
         yield
