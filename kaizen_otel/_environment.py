@@ -16,6 +16,17 @@ def signal_of(signal: str) -> str:
     return signal.upper()
 
 
+def home_directory(named: str | None = None) -> Path:
+    """The user's home, or the root folder: a process may have neither HOME nor a user's name.
+
+    Whatever cannot be written there then says which setting names another place.
+    """
+    try:
+        return Path(named) if named else Path.home()
+    except RuntimeError:
+        return Path("/")
+
+
 class Environment:
     """Reads variables; what cannot be used becomes its default and a warning.
 
@@ -35,17 +46,6 @@ class Environment:
     def text(self, name: str) -> str:
         """The value without surrounding space, or an empty string."""
         return self._values.get(name, "").strip()
-
-    def home(self) -> Path:
-        """The user's home, or the root folder: a process may have neither HOME nor a user's name.
-
-        Whatever cannot be written there then says which setting names another place.
-        """
-        named = self.text("HOME") or self.text("USERPROFILE")
-        try:
-            return Path(named) if named else Path.home()
-        except RuntimeError:
-            return Path("/")
 
     def boolean(self, name: str) -> bool:
         """True only for ``true`` in any case; another word than ``false`` is warned about."""

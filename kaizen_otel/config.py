@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 from urllib.parse import unquote
 
 from kaizen_otel._endpoints import audit_endpoint, telemetry_endpoint
-from kaizen_otel._environment import Environment, signal_of
+from kaizen_otel._environment import Environment, home_directory, signal_of
 from kaizen_otel.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -263,7 +263,7 @@ def _limits(env: Environment) -> SpanLimits:
 
 
 def _audit(env: Environment, grpc_target: str | None) -> AuditConfig:
-    state = env.text("XDG_STATE_HOME") or str(env.home() / ".local" / "state")
+    state = env.text("XDG_STATE_HOME") or str(home_directory() / ".local" / "state")
     trail = env.text("KAIZEN_OTEL_AUDIT_DIR")
     trust = env.text("KAIZEN_OTEL_TRUST_FILE")
     anchor_file = env.text("KAIZEN_OTEL_ANCHOR_FILE")

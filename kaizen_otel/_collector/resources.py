@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kaizen_otel._environment import Environment
+from kaizen_otel._environment import home_directory
 from kaizen_otel.errors import ConfigError, SetupError
 
 if TYPE_CHECKING:
@@ -105,7 +105,8 @@ def _xdg(environment: Mapping[str, str], name: str, below_home: Path) -> Path:
     # The specification: a relative path is to be ignored.
     if value and Path(value).is_absolute():
         return Path(value)
-    return Environment(environment).home() / below_home
+    home = environment.get("HOME") or environment.get("USERPROFILE")
+    return home_directory(home) / below_home
 
 
 def executable_name(stem: str) -> str:

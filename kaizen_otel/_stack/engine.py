@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from kaizen_otel._collector.run import log_tail
 from kaizen_otel._edges import SystemClock
-from kaizen_otel._environment import Environment
+from kaizen_otel._environment import home_directory
 from kaizen_otel._stack.build import ToolMissingError, apt_install, locked, may_use_apt, say
 from kaizen_otel._stack.processes import POLL_NS, ProcessIdentity, identify, leave, stop
 from kaizen_otel.errors import SetupError
@@ -63,7 +63,7 @@ def find_engine() -> str | None:
     named = os.environ.get("DOCKER_HOST")
     if named:
         return named if reachable(named) else None
-    home, runtime = Environment(os.environ).home(), os.environ.get("XDG_RUNTIME_DIR")
+    home, runtime = home_directory(), os.environ.get("XDG_RUNTIME_DIR")
     candidates = [DEFAULT_HOST, f"unix://{home}/.docker/run/docker.sock"]
     if runtime:
         candidates.append(f"unix://{runtime}/docker.sock")
