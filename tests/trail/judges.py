@@ -121,18 +121,27 @@ def independent(trail: Trail, *, with_trust: bool = True, with_anchors: bool = T
         trust if with_trust else None,
         trail.anchor_bytes() if with_anchors else b"",
     )
+    there = {
+        (record.stream, record.number) for record in independent_verifier.read(trail.data(), set())
+    }
     findings = frozenset(
         Found(
             kind,
             _stream(stream),
             number,
             number,
-            number,
+            _end_of_gap(there, stream, number) if kind == "missing" else number,
             kind not in independent_verifier.INCOMPLETE,
         )
         for kind, stream, number in found
     )
     return Judgement(findings, independent_verifier.exit_code(found))
+
+
+def _end_of_gap(there: set[tuple[str, int]], stream: str, number: int) -> int:
+    """The last missing number of a gap, of which that verifier names the first one only."""
+    later = [at for of, at in there if of == stream and at > number]
+    return min(later, default=number + 1) - 1
 
 
 def _stream(name: str) -> str:
