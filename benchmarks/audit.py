@@ -2,7 +2,7 @@
 """What one audit record costs and what it is worth, beside the stores one could use instead.
 
     python benchmarks/audit.py [--quick] [--json] [--rounds N] [--directory DIR] [--judge]
-                               [--only TEXT]
+                               [--only TEXT] [--write-docs]
 
 Every store gets the same facts, one measurement is one process, the stores take turns, and the
 figures are medians over the rounds.  With one producer, blocks of records take turns with blocks
@@ -20,7 +20,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -36,23 +35,19 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.audit_bench.contenders import Raw, StockSdk
 from benchmarks.audit_bench.registry import CONTENDERS
+from benchmarks.audit_bench.report import about_of, document, goals_of, lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from benchmarks.audit_bench.contenders import Contender
 
+PAGE: Final = ROOT / "docs" / "benchmarks" / "audit.md"
 _WORKER: Final = "benchmarks.audit_bench.worker"
 _SINK: Final = "benchmarks.audit_bench.sink"
 _TIMEOUT_S: Final = 300
 _KILL_AFTER_S: Final = 0.7
 _SETTLE_S: Final = 0.3
-_COLUMNS: Final = (
-    ("p50 us", "p50", 9, 0), ("p95 us", "p95", 9, 0), ("p99 us", "p99", 9, 0),
-    ("x disk", "ratio", 7, 2), ("records/s", "records_per_s", 10, 0), ("CPU us", "cpu_us", 8, 1),
-    ("loop lag ms", "lag_ms", 12, 2),
-)  # fmt: skip
-
 Row = dict[str, Any]
 
 
@@ -178,60 +173,6 @@ def measure(bench: Bench, rounds: int, only: str) -> list[Row]:
     return table
 
 
-def lines_of(table: list[Row]) -> Iterator[str]:
-    """The table as text."""
-    head = "".join(f"{title:>{width}}" for title, _, width, _ in _COLUMNS)
-    yield (
-        f"{'store':26}{'producers':11}{head}  {'acknowledged when':18}{'killed: lost':14}"
-        f"{'power cut: lost':16}{'chain':19}notes"
-    )
-    last = ""
-    for row in table:
-        figures = "".join(
-            f"{row[key]:>{width}.{digits}f}" if key in row else f"{'':>{width}}"
-            for _, key, width, digits in _COLUMNS
-        )
-        line = f"{row['name'] if row['name'] != last else '':26}{row['mode']:11}{figures}  "
-        if row["name"] != last:
-            killed = f"{row['killed_lost']:.0f} of {row['killed_acknowledged']:.0f}"
-            line += f"{row['acknowledged']:18}{killed:14}{row['unsynced']:16}{row['chained']:19}"
-        else:
-            line += " " * 67
-        yield (line + notes_of(row)).rstrip()
-        last = row["name"]
-
-
-def notes_of(row: Row) -> str:
-    """What else happened."""
-    notes: list[str] = []
-    if row["refused"]:
-        notes.append(f"{row['refused']:.0f} of {row['count']:.0f} refused")
-    if row["verified"]:
-        notes.append(f"its own verification {row['verified']}")
-    if row["undelivered"]:
-        notes.append(f"{row['undelivered']:.0f} of {row['count']:.0f} never delivered")
-    return ", ".join(notes)
-
-
-def goals_of(table: list[Row]) -> list[tuple[str, float, float, bool]]:
-    """Name, figure, bound and whether it is met, for each goal that was measured."""
-    cases = {(row["name"], row["mode"]): row for row in table}
-    name = "kaizen-otel durable"
-    wanted = (
-        ("one producer, p95 as a multiple of append + fdatasync", "one", "ratio", 2.5, False),
-        ("64 threads, records/s", "threads:64", "records_per_s", 20_000, True),
-        ("64 tasks, records/s", "tasks:64", "records_per_s", 20_000, True),
-        ("64 tasks at full speed, loop lag p99 over none, ms", "tasks:64", "lag_ms", 2.0, False),
-        ("64 tasks, 2,000 records/s, loop lag p99, ms", "paced:64", "lag_ms", 2.0, False),
-    )
-    return [
-        (title, figure, bound, figure >= bound if more else figure <= bound)
-        for title, mode, key, bound, more in wanted
-        if (name, mode) in cases
-        for figure in [float(cases[name, mode][key])]
-    ]
-
-
 def _progress(text: str) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\033[K{text}")
@@ -249,29 +190,31 @@ def main() -> int:
     parser.add_argument("--directory", type=Path, default=ROOT / "build", help="on which disk")
     parser.add_argument("--judge", action="store_true", help="exit with 1 if a goal is missed")
     parser.add_argument("--only", default="", help="only stores whose name contains this")
+    parser.add_argument("--write-docs", action="store_true", help=f"write {PAGE.name}, too")
     asked = parser.parse_args()
     asked.directory.mkdir(exist_ok=True)
-    rounds = asked.rounds or (2 if asked.quick else 5)
+    rounds, load = asked.rounds or (2 if asked.quick else 5), os.getloadavg()[0]
     with running_sink() as sink:
         bench = Bench(sink, asked.directory, 0.25 if asked.quick else 1.0)
         table = measure(bench, rounds, asked.only)
     goals = goals_of(table)
+    about = about_of(bench.size, rounds, load)
     write = sys.stdout.write
     if asked.json:
         names = ("goal", "figure", "bound", "met")
         goal_rows = [dict(zip(names, goal, strict=True)) for goal in goals]
-        head = {"record_bytes": bench.size, "load": os.getloadavg()[0], "rounds": rounds}
+        head = {"record_bytes": bench.size, "load": load, "rounds": rounds}
         write(json.dumps({**head, "table": table, "goals": goal_rows}) + "\n")
     else:
-        machine = f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
-        write(f"Python {platform.python_version()}, {machine}; medians of {rounds} rounds; ")
-        write(f"a record is {bench.size} bytes on the disk\n")
+        write(f"{about}\n")
         if os.getloadavg()[0] > (os.cpu_count() or 1) + 1:
             write("CAUTION: other programs were busy; only what is compared side by side counts\n")
         for line in lines_of(table):
             write(f"{line}\n")
         for title, figure, bound, is_met in goals:
             write(f"goal {'met   ' if is_met else 'MISSED'} {title}: {figure:,.2f} ({bound:,g})\n")
+    if asked.write_docs:
+        PAGE.write_text(document(about, table, goals), encoding="utf-8")
     return int(asked.judge and not all(goal[3] for goal in goals))
 
 
