@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 #: How each file system is made, and how large it has to be.
+CUTS: Final = {"small": 10, "full": 200}
 MAKERS: Final = {
     "ext4": (["mkfs.ext4", "-q", "-F"], "64M"),
     "xfs": (["mkfs.xfs", "-q", "-f"], "300M"),
@@ -268,7 +269,7 @@ def campaigns(scale: str, seed: int) -> list[Tally]:
     tallies: list[Tally] = []
     for kind in MAKERS:
         try:
-            tallies.append(cut(kind, cuts=200 if scale == "full" else 10, seed=seed))
+            tallies.append(cut(kind, cuts=CUTS[scale], seed=seed))
         except Unavailable as reason:
             tallies.append(Tally(f"power cuts on {kind}", notes=[str(reason)]))
     try:
@@ -281,14 +282,15 @@ def campaigns(scale: str, seed: int) -> list[Tally]:
 def main() -> int:
     parser = scale_arguments(__doc__)
     parser.add_argument("--cuts", type=int)
-    parser.add_argument("--fs", default="ext4,xfs")
+    parser.add_argument("--fs", metavar="ext4,xfs", help="these only, no Collector's disk")
     parser.add_argument("--sabotage", default="")
     asked = parser.parse_args()
-    if asked.cuts is None:
+    if asked.cuts is None and asked.fs is None:
         return finish(campaigns(asked.scale, asked.seed))
-    kinds = asked.fs.split(",")
+    cuts = asked.cuts or CUTS[asked.scale]
+    kinds = asked.fs.split(",") if asked.fs else MAKERS
     return finish(
-        [cut(kind, cuts=asked.cuts, seed=asked.seed, sabotage=asked.sabotage) for kind in kinds]
+        [cut(kind, cuts=cuts, seed=asked.seed, sabotage=asked.sabotage) for kind in kinds]
     )
 
 
