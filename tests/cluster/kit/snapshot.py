@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tests.cluster.kit import host
@@ -20,13 +21,15 @@ def kernel_settings() -> dict[str, str]:
     """All of /proc/sys that stays as it is until somebody writes it."""
     root = Path("/proc/sys")
     found: dict[str, str] = {}
-    for path in sorted(root.rglob("*")):
+    # A link's folder may go while it is read, which os.walk passes over.
+    paths = [Path(folder) / file for folder, _, files in os.walk(root) for file in files]
+    for path in sorted(paths):
         name = path.relative_to(root).as_posix()
         if name.startswith(_RESTLESS) and not name.startswith(_LASTING):
             continue
         try:
             found[name] = path.read_text(encoding="utf-8", errors="replace").strip()
-        except OSError:  # a folder, or for writing only
+        except OSError:  # for writing only, or gone
             continue
     return found
 
