@@ -16,6 +16,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from google.protobuf.message import Message
@@ -149,6 +150,14 @@ def counter(name: str, value: int, attributes: dict[str, str] | None = None) -> 
     }
 
 
+#: One request of each signal, with one item of a name.
+REQUESTS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "traces": span,
+    "metrics": lambda name: counter(name, 1),
+    "logs": logs,
+}
+
+
 def grpc_method(signal: str) -> str:
     """What takes a signal by OTLP/gRPC."""
     return f"/opentelemetry.proto.collector.{_SERVICES[signal]}Service/Export"
@@ -157,7 +166,7 @@ def grpc_method(signal: str) -> str:
 def protobuf_of(signal: str, body: dict[str, Any]) -> bytes:
     """A request as protobuf: OTLP/JSON has ids in hex, where protobuf's JSON has base64."""
 
-    def converted(value: object, key: str = "") -> object:
+    def converted(value: Any, key: str = "") -> Any:  # noqa: ANN401 - whatever JSON holds
         if isinstance(value, dict):
             return {name: converted(each, name) for name, each in value.items()}
         if isinstance(value, list):

@@ -11,24 +11,17 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 
-from tests.collector.otlp_json import Sender, counter, grpc_method, logs, protobuf_of, span
+from tests.collector.otlp_json import REQUESTS, Sender, grpc_method, logs, protobuf_of, span
 from tests.collector.processes import collector
 from tests.collector.store import Store, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
     from typing import Any
 
     from kaizen_otel._collector.run import CollectorProcess
 
-    Request = Callable[[str], dict[str, Any]]
-
-REQUESTS: dict[str, Request] = {
-    "traces": span,
-    "metrics": lambda name: counter(name, 1),
-    "logs": logs,
-}
 NO_MEMORY = """\
 processors:
   memory_limiter: {check_interval: 50ms, limit_mib: 2, spike_limit_mib: 1}
@@ -45,7 +38,7 @@ def by_grpc(port: int, signal: str, body: dict[str, Any]) -> str:
         try:
             channel.unary_unary(grpc_method(signal))(protobuf_of(signal, body), timeout=10)
         except grpc.RpcError as error:
-            return str(error.code().name)  # type: ignore[attr-defined] # grpc has no types
+            return str(error.code().name)
     return "OK"
 
 

@@ -7,7 +7,7 @@ this gateway asks for.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,7 +22,7 @@ from tests.collector.attacks.target import (
 from tests.collector.clients import Client, basic
 from tests.collector.destination import Destination
 from tests.collector.openid import CLIENT_ID, OpenIdProvider
-from tests.collector.otlp_json import bodies_in, counter, logs, span
+from tests.collector.otlp_json import REQUESTS, bodies_in, logs
 from tests.collector.store import wait_until
 from tests.collector.test_configs import HEADERS, combinations, telling
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from tests.collector.attacks.target import Door, Target
 
 Overlays = tuple[str, ...]
-REQUESTS = {"traces": span, "metrics": lambda name: counter(name, 1), "logs": logs}
 AUTHENTICATION = ("bearer", "basic", "oidc")
 #: Which tail sampling would keep waiting, or drop.
 EVERY_TRACE_SOON = {
@@ -96,8 +95,7 @@ def send(process: CollectorProcess, who: Identity, name: str) -> dict[str, str]:
             ("grpc", process.grpc_port, who.telemetry.call),
         ):
             item = f"{name}_{protocol}_{signal}"
-            body: dict[str, Any] = request(item)
-            assert post(port, signal, body), f"{item}\n{process.log_tail()}"
+            assert post(port, signal, request(item)), f"{item}\n{process.log_tail()}"
             sent[item] = signal
     assert who.audit.post(process.audit_port, "logs", logs(f"{name} audit")), process.log_tail()
     return sent
