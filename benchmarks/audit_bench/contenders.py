@@ -131,7 +131,7 @@ class Raw(Contender):
 class Ours(Contender):
     """kaizen-otel, with its shipper sending to the sink meanwhile."""
 
-    name = "kaizen-otel durable"
+    name = "ours, durable"
     modes = ("one", "threads:8", "threads:64", "tasks:8", "tasks:64", "paced:64")
     acknowledged = "synced"
     durability: ClassVar[str] = "durable"
@@ -197,7 +197,7 @@ class Ours(Contender):
 class OursUnsynced(Ours):
     """The same without syncing: a SIGKILL takes nothing, a power cut may."""
 
-    name = "kaizen-otel none"
+    name = "ours, none"
     modes = ("one", "threads:64", "tasks:64", "paced:64")
     acknowledged = "written"
     durability = "none"
@@ -206,7 +206,7 @@ class OursUnsynced(Ours):
 class OursRecord(Ours):
     """Kaizen's own signature on our manager: the details are content and become HMACs."""
 
-    name = "kaizen-otel record()"
+    name = "ours, record()"
     modes = ("one", "tasks:64")
 
     def _emit(self, index: int) -> Any:  # noqa: ANN401 - a Receipt

@@ -83,7 +83,7 @@ def notes_of(row: Row) -> str:
 def goals_of(table: list[Row]) -> list[Goal]:
     """Name, figure, bound and whether it is met, for each goal that was measured."""
     cases = {(row["name"], row["mode"]): row for row in table}
-    name = "kaizen-otel durable"
+    name = "ours, durable"
     wanted = (
         ("one producer, p95 as a multiple of append + fdatasync", "one", "ratio", 2.5, False),
         ("64 threads, records/s", "threads:64", "records_per_s", 20_000, True),
