@@ -36,6 +36,7 @@ from kaizen_otel._cli.audit_common import (
     warn,
 )
 from kaizen_otel._edges import OsFilesystem, SystemClock
+from kaizen_otel._trail.learn import learn_times
 from kaizen_otel._trail.range import read_range
 from kaizen_otel._trail.tail import Tail
 from kaizen_otel.audit._stored import Report, read_spool
@@ -85,9 +86,10 @@ def query(
         index = None if no_index else time_index(filesystem)
         stored: Iterator[StoredRecord] = iter(())
         if folder is not None:
-            found_in_trail = read_range(
-                filesystem, no_file(folder), wanted, report=report, index=index
-            )
+            directory = no_file(folder)
+            if index is not None and since is not None:
+                learn_times(index, filesystem, directory)
+            found_in_trail = read_range(filesystem, directory, wanted, report=report, index=index)
             stored = (found.record for found in found_in_trail)
         found = distinct(chain(stored, waiting))
         for record in islice(found, limit):
