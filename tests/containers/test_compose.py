@@ -288,7 +288,7 @@ def test_an_interrupted_up_leaves_nothing(
         wait_until(lambda: runner.left("containers"), 60)
         process.send_signal(number)
         said = process.stderr.read()
-        assert process.wait(60) == 130
+        assert process.wait(60) == 130, said
     assert "ending what was started" in said
     for kind in ("containers", "networks"):
         assert runner.left(kind) == []
