@@ -28,7 +28,7 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from benchmarks.audit_bench.contenders import Contender
+    from benchmarks.audit_bench.report import Row
 
 PAGE: Final = ROOT / "docs" / "benchmarks" / "audit.md"
 _WORKER: Final = "benchmarks.audit_bench.worker"
@@ -48,7 +49,6 @@ _SINK: Final = "benchmarks.audit_bench.sink"
 _TIMEOUT_S: Final = 300
 _KILL_AFTER_S: Final = 0.7
 _SETTLE_S: Final = 0.3
-Row = dict[str, Any]
 
 
 class Bench:

@@ -8,7 +8,6 @@ import importlib.util
 import os
 import socket
 import urllib.error
-import urllib.parse
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +22,7 @@ from kaizen_otel._doctor_findings import (
     setting_finding,
 )
 from kaizen_otel._edges import SystemClock, shared_ids
+from kaizen_otel._endpoints import is_url
 from kaizen_otel._export.credentials import setting_of
 from kaizen_otel._export.losses import advice
 from kaizen_otel._otlp.common import encode_request, encode_resource
@@ -90,7 +90,8 @@ def examine(
     Raises ``ConfigError`` for a URL that is none.
     """
     for option, url in zip(_OPTIONS.values(), (jaeger, prometheus, elasticsearch), strict=True):
-        _check_url(option, url)
+        if url and not is_url(url):
+            raise ConfigError(f"{option} {url}: give an http:// or https:// address")
     environment = os.environ if environ is None else environ
     config = Config.from_environment(environment)
     findings = [setting_finding(text) for text in _warnings(config, environment)]
@@ -129,16 +130,6 @@ def examine(
         findings += _losses(prometheus)
     findings += examine_audit(config)
     return findings
-
-
-def _check_url(option: str, url: str | None) -> None:
-    try:
-        parts = urllib.parse.urlsplit(url or "http://localhost")
-        is_usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_usable = False
-    if not is_usable:
-        raise ConfigError(f"{option} {url}: give an http:// or https:// address")
 
 
 def _warnings(config: Config, environment: Mapping[str, str]) -> list[str]:

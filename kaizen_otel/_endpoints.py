@@ -125,12 +125,12 @@ def audit_endpoint(env: Environment, grpc_target: str | None) -> EndpointValues:
 def _audit_url(env: Environment, grpc_target: str | None) -> str:
     common = env.text("OTEL_EXPORTER_OTLP_ENDPOINT")
     parts = urlsplit(
-        common if common and _is_url(common) else grpc_target or "http://localhost:4318"
+        common if common and is_url(common) else grpc_target or "http://localhost:4318"
     )
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     derived = f"{parts.scheme}://{host}:{AUDIT_PORT}"
     explicit = env.text("KAIZEN_OTEL_AUDIT_ENDPOINT")
-    if explicit and not _is_url(explicit):
+    if explicit and not is_url(explicit):
         env.warn(
             f"KAIZEN_OTEL_AUDIT_ENDPOINT={explicit!r} is not a URL, {derived} is used: "
             f"set it to for example http://localhost:{AUDIT_PORT}"
@@ -179,7 +179,7 @@ def _url(env: Environment, signal: str, upper: str, protocol: Protocol, *, insec
     used = specific_name if specific else common_name
     if "://" not in text and protocol == "grpc":
         text = f"{'http' if insecure else 'https'}://{text}"
-    if not _is_url(text):
+    if not is_url(text):
         env.warn(
             f"{used}={text!r} is not a URL with http:// or https://, "
             f"http://localhost:{port} is used: set {used} to for example http://localhost:{port}"
@@ -195,7 +195,8 @@ def _url(env: Environment, signal: str, upper: str, protocol: Protocol, *, insec
     return f"{text.rstrip('/')}/v1/{signal}"
 
 
-def _is_url(text: str) -> bool:
+def is_url(text: str) -> bool:
+    """Whether requests can be sent there: http or https, with a host, on a port that may be."""
     try:
         parts = urlsplit(text)
         port = parts.port

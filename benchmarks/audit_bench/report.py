@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import os
 import platform
-import subprocess
 from typing import TYPE_CHECKING, Any, Final
+
+from benchmarks.telemetry_bench.revision import described
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -101,10 +102,8 @@ def goals_of(table: list[Row]) -> list[Goal]:
 
 def about_of(record_bytes: int, rounds: int, load: float) -> str:
     """When and on what it was measured; ``load`` is that of the machine before."""
-    command = ["git", "describe", "--always", "--dirty"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - git
     return (
-        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, commit {done.stdout.strip() or 'unknown'}, "
+        f"{dt.datetime.now(dt.UTC):%Y-%m-%d}, commit {described()}, "
         f"Python {platform.python_version()}, {os.cpu_count()} processors, load {load:.1f} to "
         f"{os.getloadavg()[0]:.1f}; medians of {rounds} rounds; a record is {record_bytes} bytes "
         "on the disk"

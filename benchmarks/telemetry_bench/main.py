@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ from benchmarks.telemetry_bench.harness import (
     run_case,
     running_sink,
 )
+from benchmarks.telemetry_bench.revision import described
 from benchmarks.telemetry_bench.rows import span_rows
 from benchmarks.telemetry_bench.rows_hooks import hook_rows
 from benchmarks.telemetry_bench.rows_process import process_rows
@@ -109,16 +109,9 @@ def say(text: str) -> None:
 
 def about(rounds: int, load: float, minutes: float, runner: Runner) -> dict[str, Any]:
     """When, where and of what the figures are."""
-    described = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"],  # noqa: S607 - any git will do
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     return {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "commit": described.stdout.strip() or "unknown",
+        "commit": described(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",

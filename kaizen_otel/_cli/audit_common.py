@@ -17,6 +17,8 @@ import click
 from kaizen_otel._cli.disk import tell
 from kaizen_otel._collector.resources import cache_directory
 from kaizen_otel._edges import OsFilesystem, SystemClock
+from kaizen_otel._trail.learn import learn_times
+from kaizen_otel._trail.range import read_range
 from kaizen_otel._trail.times import TimeIndex
 from kaizen_otel.audit._content import PREFIX, Pseudonyms
 from kaizen_otel.audit.query import Filter
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from kaizen_otel._edges import Clock, Filesystem
     from kaizen_otel._signing import Signer
+    from kaizen_otel._trail.range import Found
     from kaizen_otel.audit._stored import Report
     from kaizen_otel.audit.query import StoredRecord
 
@@ -195,10 +198,20 @@ def pseudonyms_of(root: str) -> Pseudonyms:
     return Pseudonyms(key)
 
 
-def time_index(filesystem: Filesystem) -> TimeIndex:
-    """Return the index of trails in this user's cache folder."""
+def trail_range(
+    filesystem: Filesystem, folder: str, asked: Filter, *, report: Report, has_index: bool = True
+) -> Iterator[Found]:
+    """``read_range`` with the index of trails in this user's cache folder.
+
+    A question with a beginning first learns what the index does not know.
+    """
+    if not has_index:
+        return read_range(filesystem, folder, asked, report=report)
     directory = str(cache_directory(os.environ) / "trails")
-    return TimeIndex(directory, filesystem=filesystem, clock=SystemClock())
+    index = TimeIndex(directory, filesystem=filesystem, clock=SystemClock())
+    if asked.since_ns is not None:
+        learn_times(index, filesystem, folder)
+    return read_range(filesystem, folder, asked, report=report, index=index)
 
 
 def access_option(command: Callable[..., int]) -> Callable[..., int]:

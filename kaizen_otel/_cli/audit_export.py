@@ -33,8 +33,8 @@ from kaizen_otel._cli.audit_common import (
     record_access_if,
     signer_of,
     spool_option,
-    time_index,
     trail_option,
+    trail_range,
     trust_path,
     warn,
 )
@@ -42,7 +42,6 @@ from kaizen_otel._edges import SystemClock
 from kaizen_otel._trail.evidence import check_bundle, write_bundle
 from kaizen_otel._trail.formats import FORMATS, encode_records
 from kaizen_otel._trail.output import whole_file
-from kaizen_otel._trail.range import read_range
 from kaizen_otel.audit import record as names
 from kaizen_otel.audit._duplicates import Duplicates
 from kaizen_otel.audit._stored import Report
@@ -117,9 +116,7 @@ def export(
         filesystem, report = ProgressFilesystem("read"), Report()
         wanted = filter_of(root, asked, since=since, until=until)
         record_access_if(record_access, "export", folder, root)
-        found = _each_once(
-            read_range(filesystem, folder, wanted, report=report, index=time_index(filesystem))
-        )
+        found = _each_once(trail_range(filesystem, folder, wanted, report=report))
         if bundle is not None:
             # A user by the pseudonym: a name has no business in evidence.
             words = {**asked, "user": wanted.user}

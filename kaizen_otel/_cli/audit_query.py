@@ -31,13 +31,11 @@ from kaizen_otel._cli.audit_common import (
     readable,
     record_access_if,
     spool_option,
-    time_index,
     trail_option,
+    trail_range,
     warn,
 )
 from kaizen_otel._edges import OsFilesystem, SystemClock
-from kaizen_otel._trail.learn import learn_times
-from kaizen_otel._trail.range import read_range
 from kaizen_otel._trail.tail import Tail
 from kaizen_otel.audit._stored import Report, read_spool
 from kaizen_otel.audit.query import distinct
@@ -83,13 +81,11 @@ def query(
         wanted = filter_of(root, asked, since=since, until=until)
         record_access_if(record_access, "query", folder or root, root)
         waiting = (r for r in read_spool(filesystem, root, report=report) if wanted.matches(r))
-        index = None if no_index else time_index(filesystem)
         stored: Iterator[StoredRecord] = iter(())
         if folder is not None:
-            directory = no_file(folder)
-            if index is not None and since is not None:
-                learn_times(index, filesystem, directory)
-            found_in_trail = read_range(filesystem, directory, wanted, report=report, index=index)
+            found_in_trail = trail_range(
+                filesystem, no_file(folder), wanted, report=report, has_index=not no_index
+            )
             stored = (found.record for found in found_in_trail)
         found = distinct(chain(stored, waiting))
         for record in islice(found, limit):

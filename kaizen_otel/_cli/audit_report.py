@@ -26,13 +26,12 @@ from kaizen_otel._cli.audit_common import (
     readable,
     record_access_if,
     spool_option,
-    time_index,
     trail_option,
+    trail_range,
     trust_path,
     warn,
 )
 from kaizen_otel._trail.judged import judge_trail
-from kaizen_otel._trail.range import read_range
 from kaizen_otel.audit._facts import Facts
 from kaizen_otel.audit._stored import Report
 from kaizen_otel.audit.query import Filter, distinct
@@ -76,8 +75,7 @@ def report(
         filesystem, problems, facts = ProgressFilesystem("read"), Report(), Facts()
         record_access_if(record_access, "report", folder, folders(spool, None)[0])
         asked = Filter(since_ns=since, until_ns=until)
-        index = time_index(filesystem)
-        found = read_range(filesystem, folder, asked, report=problems, index=index)
+        found = trail_range(filesystem, folder, asked, report=problems)
         for record in distinct(one.record for one in found):
             facts.add(record)
         verdict = judge_trail(

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
-import signal
 from typing import TYPE_CHECKING, Final
 
 from kaizen_otel._edges import OsFilesystem
 from kaizen_otel._trail.blocks import iter_blocks
+from kaizen_otel._trail.processes import spawned
 from kaizen_otel.audit._stored import TRAIL_NAME, TRAIL_SUFFIX, trail_files
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def learn_times(
         return
     # Without shared memory there is no pool, and processes can be ended from outside.
     with contextlib.suppress(Exception):
-        _learn(index, unknown, _pool(min(jobs, len(unknown))))
+        _learn(index, unknown, spawned(min(jobs, len(unknown))))
 
 
 def _learn(index: TimeIndex, unknown: list[tuple[str, Known]], pool: ProcessPoolExecutor) -> None:
@@ -76,22 +76,10 @@ def _unknown(index: TimeIndex, filesystem: Filesystem, directory: str) -> list[t
     active = posixpath.join(directory, TRAIL_NAME + TRAIL_SUFFIX)
     found: list[tuple[str, Known]] = []
     for path in trail_files(filesystem, directory):
+        if path == active:
+            continue
         with contextlib.suppress(OSError):  # pruned a moment ago
             known = index.known(path, is_sealed=True)
-            if path != active and not known.blocks:
+            if not known.blocks:
                 found.append((path, known))
     return found
-
-
-def _pool(jobs: int) -> ProcessPoolExecutor:
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
-    return ProcessPoolExecutor(
-        jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_interrupts
-    )
-
-
-def _leave_interrupts() -> None:
-    """Ctrl-C is for whoever asked: the processes end with it, and say nothing."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from kaizen_otel._trail.processes import spawned
 from kaizen_otel.audit.signatures import verify_signature
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class PooledSignatures:
             self._note(batch, check_batch([task[:3] for task in batch]))
             return
         if self._pool is None:
-            self._pool = _pool(self._jobs)
+            self._pool = spawned(self._jobs)
         if len(self._running) >= self._jobs * _AHEAD:
             self._take()
         try:
@@ -90,11 +91,3 @@ class PooledSignatures:
     def _note(self, batch: list[SignatureTask], found: list[int]) -> None:
         self.checked += len(batch)
         self._bad += [batch[index] for index in found]
-
-
-def _pool(jobs: int) -> ProcessPoolExecutor:
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
-    # Not by fork: this process has read much, and may have threads.
-    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))

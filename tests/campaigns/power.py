@@ -42,8 +42,8 @@ from tests.campaigns.receiver import Receiver
 if TYPE_CHECKING:
     from types import TracebackType
 
-#: How each file system is made, and how large it has to be.
 CUTS: Final = {"small": 10, "full": 200}
+#: How each file system is made, and how large it has to be.
 MAKERS: Final = {
     "ext4": (["mkfs.ext4", "-q", "-F"], "64M"),
     "xfs": (["mkfs.xfs", "-q", "-f"], "300M"),

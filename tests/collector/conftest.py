@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.collector.identity.kit import Identity
+    from tests.collector.openid import OpenIdProvider
 
 
 def _binary(config: str) -> Path:
@@ -34,6 +35,26 @@ def dev_binary() -> Path:
 def gateway_binary() -> Path:
     """A Collector with our own elasticsearch exporter."""
     return _binary("gateway")
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what a secured Collector, its clients and strangers show each other."""
+    from tests.collector.attacks.certificates import issue
+
+    folder = tmp_path_factory.mktemp("tls")
+    issue(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[OpenIdProvider]:
+    """A provider of tokens that knows the secret of the attacked Collectors' clients."""
+    from tests.collector.attacks.target import CLIENT_SECRET
+    from tests.collector.openid import OpenIdProvider
+
+    with OpenIdProvider(CLIENT_SECRET) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

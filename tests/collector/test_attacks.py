@@ -16,7 +16,6 @@ import yaml
 
 from kaizen_otel._collector.resources import SHIPPED_CONFIGS, config_path
 from tests.collector.attacks import page
-from tests.collector.attacks.certificates import issue
 from tests.collector.attacks.content import CONTENT
 from tests.collector.attacks.entry import ENTRY, send, with_certificate
 from tests.collector.attacks.flood import FLOODS
@@ -54,13 +53,6 @@ ATTACKS = [attack for group in GROUPS.values() for attack in group]
 OVERLAYS = {"hasty": ("bearer", HASTY)}
 # One attack may cost that much memory for a moment.
 GROWTH_MIB = 200
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tls")
-    issue(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kaizen_otel._collector.resources import SHIPPED_CONFIGS, config_path
-from tests.collector.attacks.certificates import issue
 from tests.collector.attacks.target import Door, Target, start
 from tests.collector.attacks.walk import listening, open_to_anybody, readable_by_anybody
-from tests.collector.openid import OpenIdProvider
 from tests.collector.sink import changed
-from tests.collector.test_configs import combinations
+from tests.collector.test_configs import combinations, telling
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.collector.openid import OpenIdProvider
 
 BIND = "127.0.0.2"
 AUTHENTICATING = {
@@ -36,22 +35,9 @@ def secured() -> list[tuple[str, ...]]:
                 ways.setdefault(frozenset(way), []).append(names)
         for sets in ways.values():
             # Overlays that exclude each other, as those of an agent, make several largest sets.
-            largest = [one for one in sets if not any(set(one) < set(other) for other in sets)]
-            found += [(config, *names) for names in dict.fromkeys([min(sets, key=len), *largest])]
+            chosen = dict.fromkeys([min(sets, key=len), *telling(sets)])
+            found += [(config, *names) for names in chosen]
     return found
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tls")
-    issue(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[OpenIdProvider]:
-    with OpenIdProvider("client-secret") as running:
-        yield running
 
 
 def prepared(

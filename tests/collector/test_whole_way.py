@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.collector.attacks.certificates import issue
 from tests.collector.attacks.target import (
     AUDIT_BASIC,
-    CLIENT_SECRET,
     TELEMETRY_BASIC,
     clients_of,
     start,
@@ -27,7 +25,6 @@ from tests.collector.store import wait_until
 from tests.collector.test_configs import combinations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from kaizen_otel._collector.run import CollectorProcess
@@ -63,19 +60,6 @@ def identity(overlays: Overlays, certificates: Path, provider: OpenIdProvider) -
     return Identity(
         telemetry=client("HTTP", "agent.crt"), audit=client("audit", "audit/client.crt")
     )
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tls")
-    issue(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[OpenIdProvider]:
-    with OpenIdProvider(CLIENT_SECRET) as running:
-        yield running
 
 
 def send(process: CollectorProcess, who: Identity, name: str) -> dict[str, str]:

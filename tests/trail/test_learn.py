@@ -72,7 +72,7 @@ def test_where_it_is_not_worth_it_nothing_is_started(
     trail: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int, bytes_: int
 ) -> None:
     started: list[int] = []
-    monkeypatch.setattr(learn, "_pool", started.append)
+    monkeypatch.setattr(learn, "spawned", started.append)
     learn_times(index_in(tmp_path), DISK, str(trail), jobs=jobs, worth_it_bytes=bytes_)
     assert not started
     learn_times(index_in(tmp_path), DISK, str(trail), jobs=2, worth_it_bytes=1)
@@ -100,7 +100,7 @@ def test_a_machine_without_shared_memory_costs_no_record(
     def refuse(jobs: int) -> None:
         raise OSError(38, f"no semaphores for {jobs} processes")
 
-    monkeypatch.setattr(learn, "_pool", refuse)
+    monkeypatch.setattr(learn, "spawned", refuse)
     index = index_in(tmp_path)
     learn_times(index, DISK, str(trail), jobs=2, worth_it_bytes=1)
     assert answer(trail, index) == answer(trail, None)
